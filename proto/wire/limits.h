@@ -1,0 +1,87 @@
+/* Every size, count and timeout of the protocol. Sizes in bytes, times in milliseconds. */
+#ifndef PROTO_WIRE_LIMITS_H
+#define PROTO_WIRE_LIMITS_H
+
+#define WF_VERSION_MIN 1u
+#define WF_VERSION_MAX 1u
+
+/* Frames */
+#define WF_FRAME_HEADER 8u
+#define WF_FRAME_PAYLOAD_MAX 65536u
+#define WF_CONTROL_MAX 65536u /* one encoded control message */
+
+/*
+ * Sizes of the data path (docs/architecture.md, "Four to a segment"): an
+ * end-to-end record of 16,318 bytes of plaintext is one frame is one record
+ * of the hop; four of those fill a loopback segment.
+ */
+#define WF_TLS_OVERHEAD 22u        /* record header 5, content type 1, tag 16 */
+#define WF_E2E_PLAINTEXT 16318u    /* items in one end-to-end record */
+#define WF_E2E_RECORD (WF_E2E_PLAINTEXT + WF_TLS_OVERHEAD)
+#define WF_HOP_PLAINTEXT (WF_E2E_RECORD + WF_FRAME_HEADER)
+#define WF_DATA_MAX (WF_E2E_RECORD) /* payload of a data frame that we send */
+
+/* Items inside the session */
+#define WF_ITEM_HEADER 4u
+#define WF_ITEM_DATA_FULL (WF_E2E_PLAINTEXT - WF_ITEM_HEADER) /* data that fills one record */
+#define WF_ITEM_CONTROL_MAX 16384u /* HELLO, ACCEPT, REFUSE, GRANT, RESET */
+#define WF_DATAGRAM_MAX 65507u
+#define WF_DATAGRAM_QUEUE (256u * 1024u)
+#define WF_REASON_MAX 256u /* text in a refusal */
+
+/* Flow control */
+#define WF_WINDOW_MIN (64u * 1024u)
+#define WF_WINDOW_DEFAULT (1024u * 1024u)
+#define WF_WINDOW_MAX (16u * 1024u * 1024u)
+#define WF_WINDOW_RESERVE 4096u      /* kept from DATA for other items */
+#define WF_SETUP_BYTES_MAX 16384u    /* first stream bytes inside SETUP and its reply */
+#define WF_HANDSHAKE_BYTES_MAX 65536u /* one side's flight end to end */
+
+/* Certificates, tokens, signed records */
+#define WF_CERT_MAX 4096u  /* DER of one certificate */
+#define WF_CHAIN_MAX 16384u
+#define WF_CHAIN_DEPTH 4u
+#define WF_CSR_MAX 4096u
+#define WF_TOKEN_MAX 8192u
+#define WF_SIGNED_MAX 16384u
+#define WF_BUNDLE_MAX 65536u
+#define WF_FLOORS_MAX 65536u
+#define WF_FLOOR_COUNT_MAX 1024u /* in one delta */
+#define WF_PINS_MAX 4u
+#define WF_ADDRESSES_MAX 8u
+#define WF_IDENTITY_FILE_MAX (1024u * 1024u)
+#define WF_PATH_MAX 8u /* routers on a path */
+
+/* Counts */
+#define WF_CIRCUITS_PER_LINK 65536u
+#define WF_BINDS_PER_LINK 1024u
+#define WF_GRANTS_PREFETCH 256u
+#define WF_CALLS_PER_LINK 64u /* requests that await their answer */
+
+/* Times */
+#define WF_CONNECT_MS 10000u
+#define WF_HANDSHAKE_MS 10000u
+#define WF_HELLO_MS 10000u
+#define WF_PING_MS 10000u      /* a ping after this much silence from the peer */
+#define WF_SILENCE_MS 30000u   /* half-open: no byte from the peer for this long */
+#define WF_SETUP_MS 15000u
+#define WF_CALL_MS 15000u
+#define WF_BACKOFF_MIN_MS 250u /* the first retry is at once */
+#define WF_BACKOFF_MAX_MS 30000u
+#define WF_CLOCK_TOLERANCE_MS 300000u
+#define WF_GRANT_LIFE_MS 86400000u
+#define WF_MEMBER_LIFE_MS (30ull * 86400000ull)
+#define WF_BIND_LIFE_MS 86400000u
+#define WF_SESSION_GRACE_MS 86400000u
+#define WF_REDEEM_AGAIN_MS 600000u
+#define WF_LEAF_LIFE_MS (90ull * 86400000ull)
+#define WF_RENEW_GRACE_MS (30ull * 86400000ull)
+
+/* A link's output: frames queue above LOW, the link is cut above MAX */
+#define WF_OUTPUT_LOW (128u * 1024u)
+#define WF_OUTPUT_MAX (4u * 1024u * 1024u)
+
+/* Records under one key before KeyUpdate */
+#define WF_REKEY_RECORDS (1u << 23)
+
+#endif

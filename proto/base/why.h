@@ -7,11 +7,8 @@
 
 #include <weft/err.h>
 
-#define WF_WHY_MAX 384
-
-typedef struct wf_why {
-    char text[WF_WHY_MAX]; /* NUL-terminated; control bytes are replaced by '?' */
-} wf_why;
+#define WF_WHY_MAX WEFT_WHY_MAX
+typedef weft_why wf_why;
 
 /* Sets the text (cut to fit, made printable) when why is not NULL; returns err. */
 weft_err wf_fail(wf_why *why, weft_err err, const char *format, ...)

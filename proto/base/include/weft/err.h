@@ -49,6 +49,15 @@ typedef enum weft_err {
 } weft_err;
 
 /*
+ * The one-line explanation beside an error: what was refused, by which rule,
+ * and what to do. NUL-terminated and printable.
+ */
+#define WEFT_WHY_MAX 384
+typedef struct weft_why {
+    char text[WEFT_WHY_MAX];
+} weft_why;
+
+/*
  * Each accepts any int, known or not; an unknown number reads as
  * WEFT_EINTERNAL. The strings are static.
  */

@@ -1,0 +1,34 @@
+/*
+ * The set of revocation floors: what has been withdrawn, by epoch. DESIGN 6.
+ * Pure data; pki/trust.h owns one and verifies what goes in.
+ */
+#ifndef PKI_FLOORS_H
+#define PKI_FLOORS_H
+
+#include "pki/cert.h"
+#include "proto/wire/control.h"
+
+typedef struct pki_floors pki_floors;
+
+pki_floors *pki_floors_new(void); /* NULL without memory */
+void pki_floors_free(pki_floors *floors);
+uint64_t pki_floors_version(const pki_floors *floors); /* 0: nothing seen */
+void pki_floors_digest(const pki_floors *floors, uint8_t out[32]);
+/*
+ * Applies a verified body. A snapshot replaces all if its version is higher; a
+ * delta must be version + 1 and name our digest. Floors only rise: a lower
+ * epoch for a thing known, or an older version, changes nothing.
+ * *changed says whether anything was learned. WEFT_ECONFLICT: a gap, ask for a snapshot.
+ */
+weft_err pki_floors_apply(pki_floors *floors, const Weft__Wire__FloorsBody *body,
+                          const uint8_t digest[32], uint64_t now, bool *changed);
+
+/* Whether the certificate of this subject is refused everywhere. */
+bool pki_floors_is_cut(const pki_floors *floors, enum pki_kind kind, const wf_id *id,
+                       const pki_pin *pin);
+/* The floor that a grant of this identity, service and role must reach; 0: none. */
+uint64_t pki_floors_for_grant(const pki_floors *floors, const wf_id *identity,
+                              const wf_id *service, Weft__Wire__Role role);
+uint64_t pki_floors_for_router(const pki_floors *floors, const wf_id *router);
+
+#endif

@@ -1,0 +1,49 @@
+/*
+ * The identity file: one JSON file that makes a process an endpoint or a
+ * router. Mode 0600, written by enroll and renew alone, locked and atomic.
+ * docs/protocol.md, "Identity file".
+ */
+#ifndef PKI_IDENTITY_H
+#define PKI_IDENTITY_H
+
+#include "pki/tls.h"
+#include "pki/token.h"
+
+struct pki_identity {
+    enum pki_kind kind;
+    wf_id id;
+    char name[WF_NAME_MAX + 1];
+    char domain[PKI_DOMAIN_MAX + 1];
+    pki_key *key;     /* owned */
+    char *key_ref;    /* owned; "file:..." when the key is elsewhere, else NULL: inline */
+    pki_chain *chain; /* owned */
+    wf_buf bundle;    /* owned: encoded Signed */
+    wf_address controllers[PKI_CONTROLLERS_MAX];
+    size_t controller_count;
+    bool carries;     /* the fields below came with the file */
+    wf_buf *grants;   /* owned array of encoded Signed */
+    size_t grant_count;
+    wf_buf *members;  /* owned array of encoded Signed */
+    size_t member_count;
+    wf_buf *floors;   /* owned array of encoded Signed: a snapshot */
+    size_t floors_count;
+    char *path;       /* owned; NULL: from text, read-only */
+};
+
+void pki_identity_init(struct pki_identity *identity);
+void pki_identity_fini(struct pki_identity *identity); /* wipes */
+
+/* From the text of a file. Strict: unknown fields, wrong types, a key that does not fit the certificate are refused. */
+weft_err pki_identity_parse(wf_span json, struct pki_identity *out, wf_why *why);
+/* From a file; refused if others may read it. */
+weft_err pki_identity_load(const char *path, struct pki_identity *out, wf_why *why);
+weft_err pki_identity_put_json(const struct pki_identity *identity, wf_buf *out);
+/* Writes atomically, 0600. */
+weft_err pki_identity_save(const struct pki_identity *identity, const char *path, wf_why *why);
+/* Adds one encoded Signed to one of the three arrays (copied). */
+weft_err pki_identity_carry(wf_buf **array, size_t *count, wf_span record);
+/* Its trust (with carried floors applied) and TLS context. */
+weft_err pki_identity_open(const struct pki_identity *identity, uint64_t now, pki_trust **trust,
+                           pki_tls_ctx **tls, wf_why *why);
+
+#endif

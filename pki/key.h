@@ -1,0 +1,43 @@
+/*
+ * Keys: private keys of nodes and authorities, pins of public keys, and
+ * signatures over label || 0 || exact bytes (docs/protocol.md, "Signed records").
+ */
+#ifndef PKI_KEY_H
+#define PKI_KEY_H
+
+#include "proto/base/buf.h"
+#include "proto/base/reader.h"
+#include "proto/base/why.h"
+#include <stdbool.h>
+
+typedef struct pki_key pki_key; /* a private key; wiped when freed */
+
+enum pki_key_kind { PKI_KEY_P256, PKI_KEY_P384, PKI_KEY_ED25519 };
+
+/* SHA-256 over the DER of a SubjectPublicKeyInfo. */
+#define PKI_PIN_LEN 32
+typedef struct pki_pin {
+    uint8_t b[PKI_PIN_LEN];
+} pki_pin;
+
+bool pki_pin_equal(const pki_pin *a, const pki_pin *b);
+/* The pin of a SubjectPublicKeyInfo in DER (not parsed, only hashed). */
+void pki_pin_of_spki(wf_span spki, pki_pin *out);
+/* SHA-256 of any bytes. */
+void pki_sha256(const void *data, size_t len, uint8_t out[32]);
+
+weft_err pki_key_new(enum pki_key_kind kind, pki_key **out, wf_why *why);
+void pki_key_free(pki_key *key); /* NULL is fine */
+/* PKCS#8 PEM; passphrase NULL for an unencrypted one. Only the three kinds are accepted. WEFT_ECREDENTIAL. */
+weft_err pki_key_from_pem(wf_span pem, const char *passphrase, pki_key **out, wf_why *why);
+weft_err pki_key_put_pem(const pki_key *key, const char *passphrase, wf_buf *out);
+enum pki_key_kind pki_key_kind_of(const pki_key *key);
+void pki_key_pin(const pki_key *key, pki_pin *out);
+weft_err pki_key_put_spki(const pki_key *key, wf_buf *out); /* DER */
+
+/* Signs label || 0 || body and appends the signature. ECDSA is DER; Ed25519 is 64 bytes. */
+weft_err pki_key_sign(const pki_key *key, const char *label, wf_span body, wf_buf *signature);
+/* WEFT_OK or WEFT_ECREDENTIAL. spki is DER of one of the three kinds. */
+weft_err pki_verify(wf_span spki, const char *label, wf_span body, wf_span signature);
+
+#endif

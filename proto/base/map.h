@@ -19,7 +19,13 @@ size_t wf_map_count(const wf_map *map);
 weft_err wf_map_add(wf_map *map, const void *key, size_t key_len, void *value);
 void *wf_map_find(const wf_map *map, const void *key, size_t key_len); /* NULL if absent */
 void *wf_map_remove(wf_map *map, const void *key, size_t key_len);     /* the value, NULL if absent */
-/* Walks all values; start with *cursor = 0, ends with NULL. Removing the entry just returned is allowed. */
+/*
+ * Walks all values, each once, in no order; start with *cursor = 0, ends with
+ * NULL. Removing is allowed meanwhile, adding is not.
+ */
 void *wf_map_next(const wf_map *map, size_t *cursor);
+
+/* SipHash-2-4 of len bytes under a 16-byte key (Aumasson and Bernstein, 2012). */
+uint64_t wf_siphash(const uint8_t key[16], const void *data, size_t len);
 
 #endif

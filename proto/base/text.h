@@ -11,6 +11,10 @@
 #define WF_NAME_MAX 64 /* bytes of an identity, service, router or role name, without NUL */
 #define WF_HOST_MAX 253
 
+/* Puts '?' for every byte that is not printable ASCII (0x20 to 0x7e). */
+void wf_make_printable(char *text, size_t len);
+bool wf_is_printable(const char *text, size_t len);
+
 /* Lower-case hex with NUL into out, which holds 2 * len + 1 bytes; returns out. */
 char *wf_hex(const void *data, size_t len, char *out);
 /* Lower-case hex only, exactly 2 * len digits. */

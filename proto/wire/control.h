@@ -3,7 +3,15 @@
  * allocates, refuses what is absent but needed, and checks every length that
  * a later step relies on (ids are 16 bytes, pins 32, counts within limits.h,
  * names by wf_name_check, text printable). What it lets through, handlers may
- * use without looking again. Unknown fields are ignored.
+ * use without looking again. Unknown fields are ignored; a known field given
+ * twice is refused. All text is printable ASCII.
+ *
+ * Signed records may be absent (NULL) in Hello.member, Notice.bundle,
+ * EnrollResult.member, RenewResult.bundle, GrantsResult.bundle,
+ * SyncResult.member and .bundle, and in Setup.grant when a path is given;
+ * everywhere else they are there. Chains may be empty in Hello and Setup
+ * only. Instances may be empty in Setup, SetupReply and a dialer's ItemHello.
+ * Times, versions and epochs are any number.
  */
 #ifndef PROTO_WIRE_CONTROL_H
 #define PROTO_WIRE_CONTROL_H
@@ -61,7 +69,11 @@ wf_span wf_pb_span(ProtobufCBinaryData data);
 /* An id field that decoding has checked. */
 wf_id wf_pb_get_id(ProtobufCBinaryData data);
 
-/* A Signed inside a message copied out as its own encoding, and back (a borrowed view of an owned decode). */
+/* A Signed inside a message copied out as its own encoding; wf_signed_decode is the way back. */
 weft_err wf_signed_encode(const Weft__Wire__Signed *s, wf_buf *out);
+
+/* A text as the fields `reason` take it: cut to WF_REASON_MAX and made printable; returns buf. */
+#define WF_REASON_TEXT (WF_REASON_MAX + 1)
+char *wf_reason_text(const char *text, char buf[WF_REASON_TEXT]);
 
 #endif

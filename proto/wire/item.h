@@ -35,14 +35,25 @@ struct wf_item_parser {
     unsigned header_len;
     enum wf_item_type type;
     uint32_t left;
-    wf_buf whole; /* owned: the item under assembly */
+    wf_buf whole;     /* owned: the item under assembly */
+    weft_err stopped; /* the failure that ended it, for good */
 };
 
-/* data is borrowed for the call. A non-OK answer stops the parser and is returned by feed. */
+/*
+ * data is borrowed for the call. A non-OK answer stops the parser and is
+ * returned by feed, then and ever after. It may neither feed the parser nor
+ * fini it.
+ */
 typedef weft_err (*wf_item_fn)(void *arg, enum wf_item_type type, wf_span data);
 
+/* init allocates nothing; fini wipes what was gathered. */
 void wf_item_parser_init(struct wf_item_parser *p);
 void wf_item_parser_fini(struct wf_item_parser *p);
+/*
+ * WEFT_EPROTO for an unknown type or a length that the type can't have,
+ * WEFT_ENOMEM, or what item answered. Empty DATA is refused: it would be work
+ * without progress. An empty DATAGRAM is a datagram.
+ */
 weft_err wf_item_parser_feed(struct wf_item_parser *p, const uint8_t *data, size_t len,
                              wf_item_fn item, void *arg, wf_why *why);
 

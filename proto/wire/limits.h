@@ -15,8 +15,8 @@
  * end-to-end record of 16,318 bytes of plaintext is one frame is one record
  * of the hop; four of those fill a loopback segment.
  */
-#define WF_TLS_OVERHEAD 22u        /* record header 5, content type 1, tag 16 */
-#define WF_E2E_PLAINTEXT 16318u    /* items in one end-to-end record */
+#define WF_TLS_OVERHEAD 22u     /* record header 5, content type 1, tag 16 */
+#define WF_E2E_PLAINTEXT 16318u /* items in one end-to-end record */
 #define WF_E2E_RECORD (WF_E2E_PLAINTEXT + WF_TLS_OVERHEAD)
 #define WF_HOP_PLAINTEXT (WF_E2E_RECORD + WF_FRAME_HEADER)
 #define WF_DATA_MAX (WF_E2E_RECORD) /* payload of a data frame that we send */
@@ -33,12 +33,12 @@
 #define WF_WINDOW_MIN (64u * 1024u)
 #define WF_WINDOW_DEFAULT (1024u * 1024u)
 #define WF_WINDOW_MAX (16u * 1024u * 1024u)
-#define WF_WINDOW_RESERVE 4096u      /* kept from DATA for other items */
-#define WF_SETUP_BYTES_MAX 16384u    /* first stream bytes inside SETUP and its reply */
+#define WF_WINDOW_RESERVE 4096u       /* kept from DATA for other items */
+#define WF_SETUP_BYTES_MAX 16384u     /* first stream bytes inside SETUP and its reply */
 #define WF_HANDSHAKE_BYTES_MAX 65536u /* one side's flight end to end */
 
 /* Certificates, tokens, signed records */
-#define WF_CERT_MAX 4096u  /* DER of one certificate */
+#define WF_CERT_MAX 4096u /* DER of one certificate */
 #define WF_CHAIN_MAX 16384u
 #define WF_CHAIN_DEPTH 4u
 #define WF_CSR_MAX 4096u
@@ -51,6 +51,14 @@
 #define WF_ADDRESSES_MAX 8u
 #define WF_IDENTITY_FILE_MAX (1024u * 1024u)
 #define WF_PATH_MAX 8u /* routers on a path */
+#define WF_SIGNATURE_MAX 512u
+#define WF_PIN_LEN 32u /* SHA-256, of keys and of records */
+#define WF_TRUST_DOMAIN_MAX 128u
+#define WF_AGENT_MAX 64u
+#define WF_MAC_MIN 16u /* of a RESUME */
+#define WF_MAC_MAX 64u
+#define WF_BUNDLE_KEYS_MAX 8u /* of each kind */
+#define WF_KEY_MAX 1024u      /* a SubjectPublicKeyInfo, DER */
 
 /* Counts */
 #define WF_CIRCUITS_PER_LINK 65536u
@@ -58,12 +66,20 @@
 #define WF_GRANTS_PREFETCH 256u
 #define WF_CALLS_PER_LINK 64u /* requests that await their answer */
 
+#define WF_TERMINATORS_MAX 64u  /* added, and removed, by one message */
+#define WF_MEMBERS_MAX 256u     /* router records in one message */
+#define WF_FLOOR_SETS_MAX 64u   /* deltas in one message */
+#define WF_NEIGHBOURS_MAX 1024u /* routers linked to one router */
+#define WF_SESSION_ROWS_MAX 1024u
+#define WF_REPEATED_MAX 1024u /* the same field, in any message */
+#define WF_UNKNOWN_MAX 64u    /* fields of a later version, in any message */
+
 /* Times */
 #define WF_CONNECT_MS 10000u
 #define WF_HANDSHAKE_MS 10000u
 #define WF_HELLO_MS 10000u
-#define WF_PING_MS 10000u      /* a ping after this much silence from the peer */
-#define WF_SILENCE_MS 30000u   /* half-open: no byte from the peer for this long */
+#define WF_PING_MS 10000u    /* a ping after this much silence from the peer */
+#define WF_SILENCE_MS 30000u /* half-open: no byte from the peer for this long */
 #define WF_SETUP_MS 15000u
 #define WF_CALL_MS 15000u
 #define WF_BACKOFF_MIN_MS 250u /* the first retry is at once */

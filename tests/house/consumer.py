@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """A stranger's program finds libweft: the build is installed into an empty prefix, and three lines of C are
-built against it through pkg-config and through find_package(weft), and run. Then the prefix is moved, and
+built against it through pkg-config and through find_package(weft) (libweft.so and libweft.a), and run. Then the prefix is moved, and
 both must still hold.
 
     consumer.py BUILD VERSION [compiler flags...]
@@ -22,6 +22,8 @@ project(consumer C)
 find_package(weft {version} REQUIRED)
 add_executable(consumer consumer.c)
 target_link_libraries(consumer weft::weft)
+add_executable(consumer-of-archive consumer.c)
+target_link_libraries(consumer-of-archive weft::static)
 """
 
 
@@ -73,6 +75,10 @@ def consume(prefix, version, flags):
             if "libweft.so.0]" not in needed:
                 raise SystemExit(f"{way.__name__}: the program does not need libweft.so.0")
             print(f"{way.__name__}: {said!r}")
+        archive = os.path.join(work, "build", "consumer-of-archive")
+        if "libweft" in run("readelf", "-d", archive):
+            raise SystemExit("the program of the archive needs libweft.so")
+        print(f"weft::static: {run(archive).strip()!r}")
 
 
 def check(build, version, flags):

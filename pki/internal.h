@@ -32,6 +32,8 @@ weft_err pki_evp_from_spki(wf_span spki, EVP_PKEY **out, wf_why *why);
 EVP_PKEY *pki_key_evp(const pki_key *key);
 /* Borrowed: as long as key. */
 wf_span pki_key_spki(const pki_key *key);
+/* The hash that goes with a kind; NULL for Ed25519, which has its own inside. */
+const EVP_MD *pki_digest_of(enum pki_key_kind kind);
 /* Signatures over exactly these bytes, without a label: JWT alone has such. */
 weft_err pki_sign_bare(const pki_key *key, wf_span bytes, wf_buf *signature);
 weft_err pki_verify_bare(wf_span spki, wf_span bytes, wf_span signature);
@@ -58,15 +60,15 @@ weft_err pki_pem_put(const char *label, wf_span der, wf_buf *out);
 /* A new object; NULL without memory. */
 ASN1_OBJECT *pki_kind_object(enum pki_kind kind);
 /* The one kind that a certificate carries; false: none, or more than one. */
-bool pki_x509_kind(const X509 *x, enum pki_kind *out);
+bool pki_x509_kind(X509 *x, enum pki_kind *out);
 /*
  * Who a leaf speaks for, by its own word: exactly one SAN, a URI, of our form;
  * its path equal to the kind OID; one CN that is a name; no CA. Says nothing
  * of the signature, the times or the chain: pki/trust.c does.
  */
-weft_err pki_x509_subject(const X509 *leaf, struct pki_subject *out, wf_why *why);
+weft_err pki_x509_subject(X509 *leaf, struct pki_subject *out, wf_why *why);
 /* Wall ms; false for a time that can't be read. */
-bool pki_x509_validity(const X509 *x, uint64_t *not_before, uint64_t *not_after);
+bool pki_x509_validity(X509 *x, uint64_t *not_before, uint64_t *not_after);
 /* One certificate, size capped, canonical DER, all bytes consumed, a key of the three kinds. */
 weft_err pki_x509_from_der(wf_span der, X509 **out, wf_why *why);
 /* Certificate i of the chain, 0 is the leaf. Borrowed: as long as chain. */

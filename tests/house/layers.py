@@ -2,8 +2,8 @@
 """Includes point down only: which floor may include which, and where a dependency may be named.
 
 The picture is in docs/development.md. A floor may include itself and what SEES lists; <weft/*.h> is open
-to all. A header called internal.h is for its own floor (and tests) alone. A third-party header is allowed
-only in the files that ALLOWED lists. No file includes itself in a circle.
+to all. A header called internal.h, or including one, is for its own floor (and tests) alone. A third-party
+header is allowed only in the files that ALLOWED lists. No file includes itself in a circle.
 """
 
 import fnmatch
@@ -83,6 +83,7 @@ def check(root):
     known = set(sources)
     edges = {path: [] for path in sources}
     named = {}
+    crossing = []
     for path in sources:
         floor = floor_of(path)
         text = house.read(root, path)
@@ -110,15 +111,29 @@ def check(root):
             if "/include/" in quoted:
                 refusals.append(f'{where}: "{quoted}" is a public header; include it as <weft/...>')
             edges[path].append(quoted)
-            if quoted.endswith("/internal.h") and floor not in (target, "tests"):
-                refusals.append(f'{where}: "{quoted}" is internal to {target}')
+            crossing.append((where, floor, target, quoted))
             if SEES[floor] is not None and target != floor and target not in SEES[floor]:
                 sees = ", ".join(SEES[floor]) or "only <weft/*.h>"
                 refusals.append(f'{where}: {floor} must not include {target} ("{quoted}"); it sees {sees}')
+    internal = internal_headers(edges)
+    for where, floor, target, quoted in crossing:
+        if quoted in internal and floor not in (target, "tests"):
+            refusals.append(f'{where}: "{quoted}" is internal to {target}')
     for header, most in AT_MOST.items():
         if len(named.get(header, [])) > most:
             refusals.append(f"{named[header][most]}: <{header}> is already named in {named[header][0]}")
     return refusals + circles(edges)
+
+
+def internal_headers(edges):
+    """Headers called internal.h, and those that include one: what is inside shows through them."""
+    internal = {path for path in edges if path.endswith("/internal.h")}
+    grown = True
+    while grown:
+        more = {p for p, seen in edges.items() if p.endswith(".h") and internal & set(seen)} - internal
+        internal |= more
+        grown = bool(more)
+    return internal
 
 
 def check_angled(path, floor, header, where, excused, named):
@@ -197,6 +212,15 @@ PLANTED = [
         "internal from outside",
         {"proto/link/x.c": '#include "pki/internal.h"\n', "pki/internal.h": "#include <openssl/evp.h>\n"},
         "is internal to pki",
+    ),
+    (
+        "internal from outside, through a header",
+        {
+            "proto/link/x.c": '#include "pki/deep.h"\n',
+            "pki/deep.h": '#include "pki/internal.h"\n',
+            "pki/internal.h": "",
+        },
+        '"pki/deep.h" is internal to pki',
     ),
     ("uv in pki", {"pki/x.c": "#include <uv.h>\n"}, "is named only in"),
     ("uv in an sdk header", {"sdk/x.h": "#include <uv.h>\n"}, "is named only in"),

@@ -14,7 +14,8 @@
 struct uv_loop_s;
 typedef struct wf_metrics wf_metrics;
 
-/* One sample; for use inside collect. labels: NULL or `reason="expired",side="dial"`, made by the program itself. */
+/* One sample; for use inside collect. labels: NULL or `reason="expired",side="dial"`, made by the
+ * program itself. */
 void wf_metric_gauge(wf_buf *out, const char *name, const char *help, const char *labels,
                      double value);
 void wf_metric_counter(wf_buf *out, const char *name, const char *help, const char *labels,

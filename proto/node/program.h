@@ -27,21 +27,23 @@ struct wf_option {
 struct wf_call_line; /* what was typed */
 
 struct wf_command {
-    const char *name;      /* "identity create"; words separated by one space; "" for the program itself */
-    const char *arguments; /* "NAME", "WHO dial|bind WHAT", "" */
-    const char *help;      /* one line */
-    const char *example;   /* a whole line to type, NULL: none */
+    const char
+        *name; /* "identity create"; words separated by one space; "" for the program itself */
+    const char *arguments;           /* "NAME", "WHO dial|bind WHAT", "" */
+    const char *help;                /* one line */
+    const char *example;             /* a whole line to type, NULL: none */
     const struct wf_option *options; /* ends with a NULL name; may be NULL */
     size_t args_min, args_max;
-    /* Returns WEFT_OK or the error whose exit status the program ends with; why is printed by the caller. */
+    /* Returns WEFT_OK or the error whose exit status the program ends with; why is printed by the
+     * caller. */
     weft_err (*run)(const struct wf_call_line *line, wf_why *why);
 };
 
 struct wf_program {
     const char *name;
-    const char *summary; /* one line */
+    const char *summary;               /* one line */
     const struct wf_command *commands; /* ends with a NULL name */
-    const struct wf_option *options;   /* for every command, besides the built-in ones; may be NULL */
+    const struct wf_option *options; /* for every command, besides the built-in ones; may be NULL */
 };
 
 /*
@@ -57,7 +59,7 @@ const char *wf_line_text(const struct wf_call_line *line, const char *option);
 bool wf_line_flag(const struct wf_call_line *line, const char *option);
 /* The i-th value of a list, NULL behind the last; its variable holds one value a line. */
 const char *wf_line_list(const struct wf_call_line *line, const char *option, size_t i);
-size_t wf_line_count(const struct wf_call_line *line); /* of arguments */
+size_t wf_line_count(const struct wf_call_line *line);              /* of arguments */
 const char *wf_line_arg(const struct wf_call_line *line, size_t i); /* NULL behind the last */
 /* A whole number option within bounds, or fallback when absent. WEFT_EUSAGE. */
 weft_err wf_line_number(const struct wf_call_line *line, const char *option, long fallback,

@@ -1,0 +1,154 @@
+#include "proto/node/metrics.h"
+#include "proto/base/text.h"
+#include "proto/http/server.h"
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+struct wf_metrics {
+    wf_http_server *server; /* owned */
+    void (*collect)(void *arg, wf_buf *out);
+    bool (*ready)(void *arg, wf_why *why);
+    void *arg; /* borrowed: outlives us */
+};
+
+/* HELP and TYPE stand once, before the first sample of a name. */
+static void put_header(wf_buf *out, const char *name, const char *help, const char *type)
+{
+    char line[96];
+    snprintf(line, sizeof line, "# TYPE %s ", name);
+    if (out->len != 0 && memmem(out->data, out->len, line, strlen(line)) != NULL)
+        return;
+    wf_buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void put_name(wf_buf *out, const char *name, const char *labels)
+{
+    if (labels != NULL)
+        wf_buf_printf(out, "%s{%s} ", name, labels);
+    else
+        wf_buf_printf(out, "%s ", name);
+}
+
+void wf_metric_gauge(wf_buf *out, const char *name, const char *help, const char *labels,
+                     double value)
+{
+    put_header(out, name, help, "gauge");
+    put_name(out, name, labels);
+    wf_buf_printf(out, "%.17g\n", value);
+}
+
+void wf_metric_counter(wf_buf *out, const char *name, const char *help, const char *labels,
+                       uint64_t value)
+{
+    put_header(out, name, help, "counter");
+    put_name(out, name, labels);
+    wf_buf_printf(out, "%llu\n", (unsigned long long)value);
+}
+
+static double resident_bytes(void)
+{
+    long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f != NULL) {
+        if (fscanf(f, "%*s %ld", &pages) != 1)
+            pages = 0;
+        fclose(f);
+    }
+    return (double)pages * (double)sysconf(_SC_PAGESIZE);
+}
+
+static double open_files(void)
+{
+    double n = 0;
+    DIR *d = opendir("/proc/self/fd");
+    if (d == NULL)
+        return 0;
+    while (readdir(d) != NULL)
+        n++;
+    closedir(d);
+    return n - 3; /* ".", ".." and the folder itself */
+}
+
+static void collect_process(wf_buf *out)
+{
+    struct rusage use;
+    double cpu = 0;
+    if (getrusage(RUSAGE_SELF, &use) == 0)
+        cpu = (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
+              (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
+    wf_metric_gauge(out, "process_resident_memory_bytes", "Resident memory.", NULL,
+                    resident_bytes());
+    wf_metric_gauge(out, "process_open_fds", "Open file descriptors.", NULL, open_files());
+    wf_metric_gauge(out, "process_cpu_seconds_total", "Processor time used.", NULL, cpu);
+}
+
+static unsigned on_request(void *arg, const struct wf_http_head *head, wf_buf *body,
+                           const char **type)
+{
+    wf_metrics *m = arg;
+    wf_why why = {""};
+    char path[32];
+    snprintf(path, sizeof path, "%.*s", (int)(head->target.len < 31 ? head->target.len : 31),
+             (const char *)head->target.data);
+    if (head->method.len != 3 || memcmp(head->method.data, "GET", 3) != 0) {
+        wf_buf_put_text(body, "only GET\n");
+        return 405;
+    }
+    if (strcmp(path, "/metrics") == 0) {
+        *type = "text/plain; version=0.0.4; charset=utf-8";
+        m->collect(m->arg, body);
+        collect_process(body);
+        return 200;
+    }
+    if (strcmp(path, "/livez") == 0) {
+        wf_buf_put_text(body, "ok\n");
+        return 200;
+    }
+    if (strcmp(path, "/readyz") == 0) {
+        bool ready = m->ready == NULL || m->ready(m->arg, &why);
+        wf_buf_printf(body, "%s\n", ready ? "ok" : why.text);
+        return ready ? 200 : 503;
+    }
+    wf_buf_put_text(body, "/metrics, /livez and /readyz are here\n");
+    return 404;
+}
+
+weft_err wf_metrics_open(struct uv_loop_s *loop, const struct wf_metrics_config *config,
+                         wf_metrics **out, wf_why *why)
+{
+    wf_address address;
+    weft_err err = wf_address_parse(config->address, 0, &address, why);
+    if (err != WEFT_OK)
+        return wf_wrap(why, WEFT_EUSAGE, "--metrics");
+    wf_metrics *m = calloc(1, sizeof *m);
+    if (m == NULL)
+        return WEFT_ENOMEM;
+    m->collect = config->collect;
+    m->ready = config->ready;
+    m->arg = config->arg;
+    struct wf_http_server_config server = {.address = &address, .request = on_request, .arg = m};
+    err = wf_http_server_open(loop, &server, &m->server, why);
+    if (err != WEFT_OK) {
+        free(m);
+        return wf_wrap(why, err, "--metrics");
+    }
+    *out = m;
+    return WEFT_OK;
+}
+
+uint16_t wf_metrics_port(const wf_metrics *m)
+{
+    return wf_http_server_port(m->server);
+}
+
+void wf_metrics_close(wf_metrics *m)
+{
+    if (m == NULL)
+        return;
+    wf_http_server_close(m->server); /* asks nothing of us any more */
+    free(m);
+}

@@ -21,9 +21,9 @@ enum pki_alpn {
 typedef struct pki_tls_ctx pki_tls_ctx;
 
 struct pki_tls_identity {
-    const pki_key *key;     /* copied (counted); NULL for a client that enrolls */
-    const pki_chain *chain; /* copied (counted) */
-    pki_trust *trust;       /* counted; NULL for a client that enrolls */
+    const pki_key *key;         /* copied (counted); NULL for a client that enrolls */
+    const pki_chain *chain;     /* copied (counted) */
+    pki_trust *trust;           /* counted; NULL for a client that enrolls */
     const pki_pin *server_pins; /* enrolling: the server's leaf key must be one of these; copied */
     size_t server_pin_count;
 };
@@ -39,13 +39,17 @@ typedef struct pki_tls pki_tls; /* one connection */
 
 struct pki_tls_config {
     enum pki_side side;
-    unsigned alpn;   /* client: exactly one; server: mask of those it offers */
-    unsigned kinds;  /* mask of pki_kind that the peer may be */
-    const wf_id *peer_id;   /* the peer must be exactly this one; copied; NULL: any of kinds */
+    unsigned alpn;            /* client: exactly one; server: mask of those it offers */
+    unsigned kinds;           /* mask of pki_kind that the peer may be */
+    const wf_id *peer_id;     /* the peer must be exactly this one; copied; NULL: any of kinds */
     const pki_pin *peer_pins; /* and its key one of these; copied; NULL: any */
     size_t peer_pin_count;
     bool half_rtt; /* server: application data may be written before the client's Finished */
-    /* Takes ciphertext for the peer. data is borrowed for the call. An error makes the TLS fail. */
+    uint32_t rekey_records; /* records under one key before KeyUpdate; 0: WF_REKEY_RECORDS */
+    /*
+     * Takes ciphertext for the peer. data is borrowed for the call, in which no
+     * function of this TLS may be called. An error makes the TLS fail.
+     */
     weft_err (*output)(void *arg, const uint8_t *data, size_t len);
     void *arg;
 };
@@ -73,11 +77,14 @@ weft_err pki_tls_write(pki_tls *tls, const uint8_t *data, size_t len, wf_why *wh
 bool pki_tls_can_write(const pki_tls *tls);
 /* The handshake is complete on our side and the peer is verified. */
 bool pki_tls_is_up(const pki_tls *tls);
-/* Sends close_notify, once. */
+/*
+ * Sends close_notify, once; nothing is written afterwards. Within the handshake
+ * it waits until the TLS is up. Reading goes on.
+ */
 weft_err pki_tls_shutdown(pki_tls *tls);
 
 enum pki_alpn pki_tls_alpn(const pki_tls *tls); /* after the handshake; 0 before */
-/* Filled once the peer's chain is verified (also before the handshake is complete); NULL if it has none. */
+/* Who the peer is; NULL before the TLS is up, and if the peer has no certificate. */
 const struct pki_subject *pki_tls_peer(const pki_tls *tls);
 const pki_chain *pki_tls_peer_chain(const pki_tls *tls); /* borrowed: as long as tls */
 /* RFC 8446 section 7.5; after the handshake. */

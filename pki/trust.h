@@ -21,7 +21,8 @@ weft_err pki_trust_new(wf_span bundle, const uint8_t pin[32], pki_trust **out, w
 pki_trust *pki_trust_ref(pki_trust *trust);
 void pki_trust_unref(pki_trust *trust);
 const char *pki_trust_domain(const pki_trust *trust);
-wf_span pki_trust_bundle(const pki_trust *trust); /* the encoded Signed, valid until the next update */
+wf_span
+pki_trust_bundle(const pki_trust *trust); /* the encoded Signed, valid until the next update */
 /* A newer bundle, signed by a root that the present one holds. Older or equal: nothing happens. */
 weft_err pki_trust_update(pki_trust *trust, wf_span bundle, bool *changed, wf_why *why);
 /* The enrollment keys' and audit keys' SPKIs. */
@@ -92,9 +93,8 @@ struct pki_bind {
  * grant for bind of the same service, expiry. `host` gets the subject.
  */
 weft_err pki_trust_check_bind(pki_trust *trust, const Weft__Wire__Signed *bind,
-                              const Weft__Wire__Signed *grant, const pki_chain *chain,
-                              uint64_t now, struct pki_bind *out, struct pki_subject *host,
-                              wf_why *why);
+                              const Weft__Wire__Signed *grant, const pki_chain *chain, uint64_t now,
+                              struct pki_bind *out, struct pki_subject *host, wf_why *why);
 
 /* ---- floors */
 

@@ -444,7 +444,7 @@ static weft_err may_issue(const pki_ca *ca, const struct pki_leaf *leaf, wf_why 
     if (leaf->not_before >= to) {
         return wf_fail(why, WEFT_EEXPIRED, "the issuing authority has expired: rotate it");
     }
-    return wf_name_check(leaf->name, strlen(leaf->name), "subject's", why);
+    return wf_name_check(leaf->name, strlen(leaf->name), "subject's name", why);
 }
 
 weft_err pki_ca_issue(const pki_ca *ca, const struct pki_leaf *leaf, pki_chain **out, wf_why *why)

@@ -199,7 +199,7 @@ static weft_err take_cn(X509 *leaf, struct pki_subject *out, wf_why *why)
     const ASN1_STRING *value = X509_NAME_ENTRY_get_data(entry);
     const char *text = (const char *)ASN1_STRING_get0_data(value);
     size_t len = (size_t)ASN1_STRING_length(value);
-    if (wf_name_check(text, len, "certificate's common", why) != WEFT_OK) {
+    if (wf_name_check(text, len, "certificate's common name", why) != WEFT_OK) {
         return WEFT_ECREDENTIAL;
     }
     memcpy(out->name, text, len);
@@ -382,6 +382,9 @@ weft_err pki_chain_from_pem(wf_span pem, pki_chain **out, wf_why *why)
     wf_buf_init(&one, WF_CERT_MAX);
     wf_buf_init(&all, WF_CHAIN_MAX);
     weft_err err = wf_buf_reserve(&all, WF_CHAIN_MAX); /* so that the spans stay */
+    if (err != WEFT_OK) {
+        return wf_fail(why, err, "no memory for a chain");
+    }
     while (err == WEFT_OK) {
         char label[PKI_PEM_LABEL_MAX];
         err = pki_pem_next(&pem, label, &one, why);

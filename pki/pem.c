@@ -111,8 +111,14 @@ weft_err pki_pem_next(wf_span *text, char label[PKI_PEM_LABEL_MAX], wf_buf *der,
 
     /* The lines between, without their ends, are one base64 text. */
     wf_buf lines;
-    wf_buf_init(&lines, at.len);
+    size_t longest = der->max / 3 * 4 + 4;
+    wf_buf_init(&lines, at.len < longest ? at.len : longest);
     bool closed = false;
+    err = wf_buf_reserve(&lines, lines.max); /* growing would leave copies of a secret */
+    if (err != WEFT_OK) {
+        err = wf_fail(why, err, "no memory for the PEM block %s", found);
+        goto out;
+    }
     while (!closed && at.len > 0) {
         if (starts_with(at, tail)) {
             closed = take_tail(&at, found);
@@ -127,6 +133,7 @@ weft_err pki_pem_next(wf_span *text, char label[PKI_PEM_LABEL_MAX], wf_buf *der,
         }
         err = wf_buf_put(&lines, at.data, n);
         if (err != WEFT_OK) {
+            err = wf_fail(why, err, "the PEM block %s: %s", found, weft_err_sentence(err));
             goto out;
         }
         skip(&at, n);
@@ -143,7 +150,7 @@ weft_err pki_pem_next(wf_span *text, char label[PKI_PEM_LABEL_MAX], wf_buf *der,
     if (err == WEFT_EINVAL) {
         err = wf_fail(why, WEFT_ECREDENTIAL, "the PEM block %s is no base64", found);
     } else if (err != WEFT_OK) {
-        err = wf_fail(why, err, "the PEM block %s is too large", found);
+        err = wf_fail(why, err, "the PEM block %s: %s", found, weft_err_sentence(err));
     }
     if (err == WEFT_OK) {
         memcpy(label, found, sizeof found);
@@ -158,7 +165,7 @@ weft_err pki_pem_put(const char *label, wf_span der, wf_buf *out)
 {
     const size_t before = out->len;
     wf_buf text;
-    wf_buf_init(&text, 4 * ((der.len + 2) / 3));
+    wf_buf_init(&text, 4 * ((der.len + 2) / 3)); /* encoding reserves it in one piece */
     weft_err err = wf_base64_encode(der.data, der.len, &text);
     if (err == WEFT_OK) {
         err = wf_buf_printf(out, "-----BEGIN %s-----\n", label);

@@ -129,26 +129,20 @@ static weft_err write_all(int fd, const uint8_t *data, size_t len)
     return WEFT_OK;
 }
 
-/* Makes a change of the folder that holds path durable. */
-static weft_err sync_folder(const char *path)
+/* The folder that holds path, to be synced after a change; -1 with errno. */
+static int open_folder(const char *path)
 {
     const char *slash = strrchr(path, '/');
     char *folder = slash == NULL   ? strdup(".")
                    : slash == path ? strdup("/")
                                    : strndup(path, (size_t)(slash - path));
-    if (folder == NULL) {
-        errno = ENOMEM;
-        return WEFT_ENOMEM;
-    }
+    if (folder == NULL)
+        return -1;
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    free(folder);
-    if (fd < 0)
-        return WEFT_EIO;
-    weft_err err = fsync(fd) == 0 ? WEFT_OK : WEFT_EIO;
     int saved_errno = errno;
-    (void)close(fd);
+    free(folder);
     errno = saved_errno;
-    return err;
+    return fd;
 }
 
 static weft_err write_file(const char *path, const void *data, size_t len, unsigned mode,
@@ -161,10 +155,15 @@ static weft_err write_file(const char *path, const void *data, size_t len, unsig
     if (asprintf(&temp, "%s.%.16s.tmp", path, wf_id_text(&id, random)) < 0)
         return wf_fail(why, WEFT_ENOMEM, "can't write %s: out of memory", path);
 
+    int folder = open_folder(path);
+    if (folder < 0) {
+        err = fail_errno(why, "write", path);
+        goto free_temp;
+    }
     int fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, (mode_t)mode);
     if (fd < 0) {
         err = fail_errno(why, "write", path);
-        goto free_temp;
+        goto close_folder;
     }
     if (write_all(fd, data, len) != WEFT_OK || fsync(fd) != 0) {
         err = fail_errno(why, "write", path);
@@ -190,11 +189,13 @@ static weft_err write_file(const char *path, const void *data, size_t len, unsig
         (void)unlink(temp);
     }
     /* The new content is in place; only whether it outlives a power cut is open. */
-    err = sync_folder(path) == WEFT_OK ? WEFT_OK : fail_errno(why, "make durable", path);
-    goto free_temp;
+    err = fsync(folder) == 0 ? WEFT_OK : fail_errno(why, "make durable", path);
+    goto close_folder;
 
 unlink_temp:
     (void)unlink(temp);
+close_folder:
+    (void)close(folder);
 free_temp:
     free(temp);
     return err;

@@ -111,6 +111,8 @@ const char *wf_line_list(const struct wf_call_line *line, const char *option, si
     return NULL;
 }
 
+const char *wf_line_command(const struct wf_call_line *line) { return line->command->name; }
+
 size_t wf_line_count(const struct wf_call_line *line)
 {
     return line->arg_count;

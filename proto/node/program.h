@@ -59,6 +59,8 @@ const char *wf_line_text(const struct wf_call_line *line, const char *option);
 bool wf_line_flag(const struct wf_call_line *line, const char *option);
 /* The i-th value of a list, NULL behind the last; its variable holds one value a line. */
 const char *wf_line_list(const struct wf_call_line *line, const char *option, size_t i);
+/* The command's name as in its row: "identity create". */
+const char *wf_line_command(const struct wf_call_line *line);
 size_t wf_line_count(const struct wf_call_line *line);              /* of arguments */
 const char *wf_line_arg(const struct wf_call_line *line, size_t i); /* NULL behind the last */
 /* A whole number option within bounds, or fallback when absent. WEFT_EUSAGE. */

@@ -66,6 +66,8 @@ struct weft_options {
     /* Where grants, routers and revocations are kept; NULL: $XDG_STATE_HOME/weft/<id>
      * (or ~/.local/state/weft/<id>), in memory if that can't be written. "" : in memory. */
     const char *state_dir;
+    /* "HOST:PORT" to use instead of the controllers named in the identity; NULL: those. */
+    const char *controller;
     /* Connection news; may be NULL. */
     void (*event)(void *arg, const struct weft_event *event);
     void *arg;

@@ -642,6 +642,7 @@ weft_err pki_identity_open(const struct pki_identity *identity, uint64_t now, pk
                            pki_tls_ctx **tls, wf_why *why)
 {
     pki_trust *believed = NULL;
+    (void)wf_fail(why, WEFT_ENOMEM, "out of memory"); /* unless a deeper word replaces it */
     weft_err err = pki_trust_new(wf_span_of(identity->bundle.data, identity->bundle.len), NULL,
                                  &believed, why);
     if (err != WEFT_OK) {

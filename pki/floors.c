@@ -147,6 +147,11 @@ void pki_floors_digest(const pki_floors *floors, uint8_t out[32])
     memcpy(out, floors->digest, sizeof floors->digest);
 }
 
+static bool is_over(const struct floor *f, uint64_t now)
+{
+    return f->expires != 0 && f->expires <= now;
+}
+
 static void prune(pki_floors *floors, uint64_t now)
 {
     size_t cursor = 0;
@@ -154,12 +159,10 @@ static void prune(pki_floors *floors, uint64_t now)
     floors->earliest = UINT64_MAX;
     floors->pruned = now;
     while ((f = wf_map_next(floors->map, &cursor)) != NULL) {
-        if (f->expires == 0)
-            continue;
-        if (f->expires <= now) {
+        if (is_over(f, now)) {
             wf_map_remove(floors->map, f->key.b, f->key.len);
             free(f);
-        } else if (f->expires < floors->earliest) {
+        } else if (f->expires != 0 && f->expires < floors->earliest) {
             floors->earliest = f->expires;
         }
     }
@@ -170,25 +173,30 @@ static uint64_t later(uint64_t a, uint64_t b) /* of two ends, of which 0 is neve
     return a == 0 || b == 0 ? 0 : a > b ? a : b;
 }
 
-static weft_err map_raise(wf_map *map, const struct floor *in)
+/* A floor that is over counts as forgotten, whether or not it was pruned. */
+static weft_err map_raise(wf_map *map, const struct floor *in, uint64_t now)
 {
     struct floor *f = wf_map_find(map, in->key.b, in->key.len);
-    if (f == NULL) {
-        f = malloc(sizeof *f);
-        if (f == NULL)
-            return WEFT_ENOMEM;
+    if (f != NULL && is_over(f, now)) {
         *f = *in;
-        weft_err err = wf_map_add(map, f->key.b, f->key.len, f);
-        if (err != WEFT_OK)
-            free(f);
-        return err;
+        return WEFT_OK;
     }
-    if (in->epoch >= f->epoch) {
-        f->epoch = in->epoch;
-        f->cut = in->cut;
-        f->expires = later(f->expires, in->expires);
+    if (f != NULL) {
+        if (in->epoch >= f->epoch) {
+            f->epoch = in->epoch;
+            f->cut = in->cut;
+            f->expires = later(f->expires, in->expires);
+        }
+        return WEFT_OK;
     }
-    return WEFT_OK;
+    f = malloc(sizeof *f);
+    if (f == NULL)
+        return WEFT_ENOMEM;
+    *f = *in;
+    weft_err err = wf_map_add(map, f->key.b, f->key.len, f);
+    if (err != WEFT_OK)
+        free(f);
+    return err;
 }
 
 static bool is_well_formed(const Weft__Wire__FloorsBody *body)
@@ -215,13 +223,15 @@ static weft_err raise_all(wf_map *target, const wf_map *known, const Weft__Wire_
             in.expires = 0;
         }
         const struct floor *old = wf_map_find(known, in.key.b, in.key.len);
-        if (old == NULL && in.expires != 0 && in.expires <= now)
+        if (old != NULL && is_over(old, now))
+            old = NULL;
+        if (old == NULL && is_over(&in, now))
             continue;
         weft_err err = WEFT_OK;
-        if (old != NULL && target != known)
-            err = map_raise(target, old);
+        if (old != NULL && wf_map_find(target, in.key.b, in.key.len) == NULL)
+            err = map_raise(target, old, now);
         if (err == WEFT_OK)
-            err = map_raise(target, &in);
+            err = map_raise(target, &in, now);
         if (err != WEFT_OK)
             return err;
         const struct floor *f = wf_map_find(target, in.key.b, in.key.len);

@@ -11,13 +11,13 @@
 struct wf_enroll_config {
     const char *token; /* the JWT's text */
     size_t token_len;
-    const char *out;   /* the identity file to write */
-    enum pki_kind kind;        /* what the token must be for */
+    const char *out;    /* the identity file to write */
+    enum pki_kind kind; /* what the token must be for */
     enum pki_key_kind key_kind;
-    const char *key_path;      /* "file:PATH": the key is there (made if absent); NULL: inline */
+    const char *key_path;        /* "file:PATH": the key is there (made if absent); NULL: inline */
     const wf_address *addresses; /* routers: where they can be reached */
     size_t address_count;
-    unsigned timeout_ms;       /* 0: 30 s */
+    unsigned timeout_ms; /* 0: 30 s */
 };
 
 /*

@@ -41,13 +41,14 @@ struct wf_link_handler {
     void (*closed)(wf_link *link, void *arg, weft_err err, const wf_why *why);
 };
 
-/* What we say in our Hello, asked when a link is secured; fill the fields, memory borrowed until return + encode. */
+/* What we say in our Hello, asked when a link is secured; fill the fields, memory borrowed until
+ * return + encode. */
 typedef void (*wf_hello_fn)(void *arg, Weft__Wire__Hello *hello);
 
 struct wf_link_config {
-    pki_tls_ctx *tls;  /* counted */
+    pki_tls_ctx *tls; /* counted */
     enum pki_alpn alpn;
-    unsigned kinds;    /* mask of pki_kind that the peer may be */
+    unsigned kinds;       /* mask of pki_kind that the peer may be */
     const wf_id *peer_id; /* copied; NULL: any */
     const pki_pin *peer_pins;
     size_t peer_pin_count;
@@ -73,14 +74,16 @@ void *wf_link_arg(const wf_link *link);
 bool wf_link_is_up(const wf_link *link);
 bool wf_link_is_secured(const wf_link *link); /* frames may be sent */
 enum pki_alpn wf_link_alpn(const wf_link *link);
-const struct pki_subject *wf_link_peer(const wf_link *link); /* NULL on weft-enroll/1's server side */
+const struct pki_subject *
+wf_link_peer(const wf_link *link); /* NULL on weft-enroll/1's server side */
 const pki_chain *wf_link_peer_chain(const wf_link *link);
 /* The other address as text, for the log; valid as long as the link. */
 const char *wf_link_remote(const wf_link *link);
 /* Exporter of this hop, for proofs of possession. label e.g. "EXPORTER-weft-enroll". */
 weft_err wf_link_export(wf_link *link, const char *label, uint8_t out[32]);
 
-/* Encodes and sends. Errors cut the link too (WEFT_ELIMIT, WEFT_ENOMEM), so callers may ignore them. */
+/* Encodes and sends. Errors cut the link too (WEFT_ELIMIT, WEFT_ENOMEM), so callers may ignore
+ * them. */
 weft_err wf_link_send_control(wf_link *link, const Weft__Wire__Control *message);
 /*
  * Sends one whole frame whose header is already in place: len =

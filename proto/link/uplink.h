@@ -17,14 +17,14 @@ struct wf_uplink_handler {
     void (*up)(wf_uplink *uplink, void *arg, wf_link *link, const Weft__Wire__Hello *hello);
     void (*control)(wf_uplink *uplink, void *arg, Weft__Wire__Control *message);
     void (*frame)(wf_uplink *uplink, void *arg, struct wf_frame *frame); /* may be NULL */
-    void (*drained)(wf_uplink *uplink, void *arg);                     /* may be NULL */
+    void (*drained)(wf_uplink *uplink, void *arg);                       /* may be NULL */
     /* The link is gone or an attempt failed; another attempt comes in retry_ms. */
     void (*down)(wf_uplink *uplink, void *arg, weft_err err, const wf_why *why, uint64_t retry_ms);
     void (*closed)(wf_uplink *uplink, void *arg); /* the last one, after wf_uplink_close */
 };
 
 struct wf_uplink_config {
-    struct wf_link_config link; /* its handler and arg are ignored */
+    struct wf_link_config link;  /* its handler and arg are ignored */
     const wf_address *addresses; /* copied; 1..WF_ADDRESSES_MAX */
     size_t address_count;
     const struct wf_uplink_handler *handler; /* borrowed: static */

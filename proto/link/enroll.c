@@ -1,0 +1,373 @@
+/*
+ * Enrollment, the enrollee's side.
+ *
+ * Happy path: the token is read, OUT is locked, the key lies in OUT.pending
+ * before anything is asked, the controller proves that it holds the key that
+ * the token pins, the token is redeemed with a proof bound to that very TLS
+ * connection, the answer is verified against the token, OUT is written, and
+ * OUT.pending goes.
+ *
+ * - OUT is there already, or can't be written: found before the token is spent.
+ * - Killed between request and answer: the next run finds OUT.pending, and the
+ *   same key within ten minutes gets the same certificate.
+ * - The controller's key is not the token's: nothing was sent, the next one is tried.
+ * - The answer doesn't hold what the token says: nothing is written.
+ */
+#include "proto/link/enroll.h"
+#include "proto/base/clock.h"
+#include "proto/base/file.h"
+#include "proto/link/ask.h"
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LOCK_MS 5000u
+#define KEY_MAX 4096u
+
+struct enrollment {
+    const struct wf_enroll_config *config; /* borrowed */
+    struct pki_token token;
+    pki_key *key;  /* owned */
+    wf_buf csr;    /* owned */
+    char *pending; /* owned: OUT.pending; NULL when the key has a file of its own */
+};
+
+static const char *kind_word(enum pki_kind kind)
+{
+    return kind == PKI_ROUTER       ? "a router"
+           : kind == PKI_CONTROLLER ? "a controller"
+                                    : "an identity";
+}
+
+/* ---- before anything is asked */
+
+static weft_err check_token(struct enrollment *e, wf_why *why)
+{
+    const struct wf_enroll_config *config = e->config;
+
+    weft_err err = pki_token_read(config->token, config->token_len, &e->token, why);
+    if (err != WEFT_OK)
+        return wf_wrap(why, err, "the enrollment token can't be used");
+    if (e->token.kind != config->kind)
+        return wf_fail(why, WEFT_EINVAL, "this token enrolls %s, not %s%s",
+                       kind_word(e->token.kind), kind_word(config->kind),
+                       e->token.kind == PKI_ROUTER     ? ": use `weft-router enroll`"
+                       : e->token.kind == PKI_IDENTITY ? ": use `weft enroll`"
+                                                       : "");
+    if (e->token.method != PKI_ENROLL_OTT)
+        return wf_fail(why, WEFT_EINVAL,
+                       "this version enrolls with one-time tokens only: ask for one with "
+                       "`weft identity reissue %s`",
+                       e->token.name);
+    return WEFT_OK;
+}
+
+static weft_err check_out(const char *out, wf_why *why)
+{
+    if (!wf_file_exists(out))
+        return WEFT_OK;
+    return wf_fail(why, WEFT_EEXIST,
+                   "%s exists already: this identity is enrolled; to enroll anew, move the file "
+                   "away or choose another with --out",
+                   out);
+}
+
+/* The key at path, or a new one that is on disk before it is used. */
+static weft_err load_or_make_key(const char *path, enum pki_key_kind kind, pki_key **out,
+                                 wf_why *why)
+{
+    wf_buf pem;
+    pki_key *key = NULL;
+
+    wf_buf_init(&pem, KEY_MAX);
+    weft_err err = wf_buf_reserve(&pem, KEY_MAX); /* one piece, so that no copy is left behind */
+    if (err != WEFT_OK)
+        goto done;
+    if (wf_file_exists(path)) {
+        err = wf_file_read_secret(path, &pem, why);
+        if (err == WEFT_OK) {
+            err = pki_key_from_pem(wf_span_of(pem.data, pem.len), NULL, &key, why);
+            if (err != WEFT_OK)
+                (void)wf_wrap(why, err, "the key in %s", path);
+        }
+        goto done;
+    }
+    err = pki_key_new(kind, &key, why);
+    if (err == WEFT_OK)
+        err = pki_key_put_pem(key, NULL, &pem);
+    if (err == WEFT_OK)
+        err = wf_file_create(path, pem.data, pem.len, 0600, why);
+done:
+    wf_buf_wipe(&pem);
+    if (err != WEFT_OK) {
+        pki_key_free(key);
+        return err;
+    }
+    *out = key;
+    return WEFT_OK;
+}
+
+static weft_err find_key(struct enrollment *e, wf_why *why)
+{
+    const struct wf_enroll_config *config = e->config;
+
+    if (config->key_path == NULL) {
+        size_t size = strlen(config->out) + sizeof ".pending";
+        e->pending = malloc(size);
+        if (e->pending == NULL)
+            return wf_fail(why, WEFT_ENOMEM, "no memory for a path");
+        (void)snprintf(e->pending, size, "%s.pending", config->out);
+        return load_or_make_key(e->pending, config->key_kind, &e->key, why);
+    }
+    if (strncmp(config->key_path, "file:", 5) != 0 || config->key_path[5] == '\0')
+        return wf_fail(why, WEFT_EINVAL,
+                       "the key \"%s\" isn't one that this version can use: write file:PATH",
+                       config->key_path);
+    return load_or_make_key(config->key_path + 5, config->key_kind, &e->key, why);
+}
+
+/* ---- the call */
+
+static weft_err put_call(void *arg, wf_link *link, wf_buf *out, wf_why *why)
+{
+    struct enrollment *e = arg;
+    const struct wf_enroll_config *config = e->config;
+    Weft__Wire__EnrollCall call;
+    char texts[WF_ADDRESSES_MAX][WF_ADDRESS_TEXT];
+    char *addresses[WF_ADDRESSES_MAX];
+    char token[WF_TOKEN_MAX + 1];
+    uint8_t exporter[32];
+    wf_buf proof;
+
+    weft__wire__enroll_call__init(&call);
+    assert(config->token_len <= WF_TOKEN_MAX); /* it was read */
+    wf_buf_init(&proof, 256);
+    memcpy(token, config->token, config->token_len);
+    token[config->token_len] = '\0';
+    weft_err err = wf_link_export(link, "EXPORTER-weft-enroll", exporter);
+    if (err == WEFT_OK)
+        err = pki_proof_make(e->key, PKI_LABEL_ENROLL, wf_span_of(config->token, config->token_len),
+                             exporter, &proof);
+    if (err == WEFT_OK) {
+        for (size_t i = 0; i < config->address_count; i++)
+            addresses[i] = wf_address_text(&config->addresses[i], texts[i]);
+        call.token = token;
+        call.csr = wf_pb_bytes(e->csr.data, e->csr.len);
+        call.proof = wf_pb_bytes(proof.data, proof.len);
+        call.addresses = addresses;
+        call.n_addresses = config->address_count;
+        err = wf_message_put(&call.base, out);
+    }
+    if (err != WEFT_OK)
+        (void)wf_fail(why, err, "the request can't be made: %s", weft_err_sentence((int)err));
+    wf_buf_wipe(&proof);
+    return err;
+}
+
+static weft_err redeem(struct enrollment *e, wf_buf *answer, wf_why *why)
+{
+    const struct pki_tls_identity nobody = {
+        .server_pins = e->token.server_pins,
+        .server_pin_count = e->token.server_pin_count,
+    };
+    pki_tls_ctx *tls = NULL;
+    bool refused = false;
+
+    weft_err err = pki_tls_ctx_new(&nobody, &tls, why);
+    if (err != WEFT_OK)
+        return err;
+    const struct wf_ask ask = {
+        .tls = tls,
+        .alpn = PKI_ALPN_ENROLL,
+        .controllers = e->token.controllers,
+        .controller_count = e->token.controller_count,
+        .operation = "enroll",
+        .arguments = put_call,
+        .arg = e,
+        .timeout_ms = e->config->timeout_ms,
+    };
+    err = wf_ask(&ask, answer, &refused, why);
+    pki_tls_ctx_unref(tls);
+    if (refused && err == WEFT_EUSED)
+        return wf_fail(why, err,
+                       "token already used: ask for a new one with `weft identity reissue %s`",
+                       e->token.name);
+    if (refused && err == WEFT_EEXPIRED)
+        return wf_fail(why, err, "token expired: ask for a new one with `weft identity reissue %s`",
+                       e->token.name);
+    if (!refused && err == WEFT_ECREDENTIAL)
+        return wf_wrap(why, err,
+                       "not the controller that the token names (or its key was replaced: ask for "
+                       "a new token); nothing was sent");
+    return err;
+}
+
+/* ---- the answer */
+
+/* Everything that came, against the token and our key; on success the identity is complete. */
+static weft_err verify(const struct enrollment *e, const Weft__Wire__EnrollResult *result,
+                       struct pki_identity *identity, wf_why *why)
+{
+    const struct pki_token *token = &e->token;
+    wf_span certs[WF_CHAIN_DEPTH];
+    struct pki_subject subject;
+    pki_trust *trust = NULL;
+    pki_pin pin;
+
+    if (result->bundle == NULL || result->n_chain == 0 || result->n_chain > WF_CHAIN_DEPTH)
+        return wf_fail(why, WEFT_EPROTO, "it lacks the certificate or the bundle");
+    weft_err err = wf_signed_encode(result->bundle, &identity->bundle);
+    if (err == WEFT_OK)
+        err = pki_trust_new(wf_span_of(identity->bundle.data, identity->bundle.len), token->bundle,
+                            &trust, why);
+    if (err != WEFT_OK)
+        return err;
+    for (size_t i = 0; i < result->n_chain; i++)
+        certs[i] = wf_pb_span(result->chain[i]);
+    err = pki_chain_from_der(certs, result->n_chain, &identity->chain, why);
+    if (err == WEFT_OK)
+        err = pki_trust_check_chain(trust, identity->chain, (unsigned)token->kind, PKI_CLIENT,
+                                    false, wf_now_wall_ms(), &subject, why);
+    if (err != WEFT_OK)
+        goto done;
+    pki_key_pin(e->key, &pin);
+    if (subject.kind != token->kind || !wf_id_equal(&subject.id, &token->id) ||
+        strcmp(subject.domain, token->issuer) != 0) {
+        err = wf_fail(why, WEFT_ECREDENTIAL, "the certificate is not for the id in the token");
+    } else if (strcmp(subject.name, token->name) != 0) {
+        err = wf_fail(why, WEFT_ECREDENTIAL, "the certificate is for \"%s\", the token for \"%s\"",
+                      subject.name, token->name);
+    } else if (!pki_pin_equal(&subject.pin, &pin)) {
+        err = wf_fail(why, WEFT_ECREDENTIAL, "the certificate is not for our key");
+    }
+done:
+    pki_trust_unref(trust);
+    return err;
+}
+
+static weft_err take_controllers(const struct enrollment *e, const Weft__Wire__EnrollResult *result,
+                                 struct pki_identity *identity, wf_why *why)
+{
+    for (size_t i = 0; i < result->n_controllers && i < PKI_CONTROLLERS_MAX; i++) {
+        weft_err err = wf_address_parse(result->controllers[i], 0,
+                                        &identity->controllers[identity->controller_count], why);
+        if (err != WEFT_OK)
+            return err;
+        identity->controller_count++;
+    }
+    if (identity->controller_count == 0) { /* it answered there a moment ago */
+        memcpy(identity->controllers, e->token.controllers, sizeof identity->controllers);
+        identity->controller_count = e->token.controller_count;
+    }
+    return WEFT_OK;
+}
+
+static weft_err take_records(wf_buf **array, size_t *count, Weft__Wire__Signed **records, size_t n)
+{
+    wf_buf encoded;
+    weft_err err = WEFT_OK;
+
+    wf_buf_init(&encoded, WF_BUNDLE_MAX);
+    for (size_t i = 0; err == WEFT_OK && i < n; i++) {
+        wf_buf_clear(&encoded);
+        err = wf_signed_encode(records[i], &encoded);
+        if (err == WEFT_OK)
+            err = pki_identity_carry(array, count, wf_span_of(encoded.data, encoded.len));
+    }
+    wf_buf_fini(&encoded);
+    return err;
+}
+
+/* Builds the identity from a verified answer and writes it. */
+static weft_err conclude(struct enrollment *e, const Weft__Wire__EnrollResult *result,
+                         struct pki_identity *identity, wf_why *why)
+{
+    const struct wf_enroll_config *config = e->config;
+
+    weft_err err = verify(e, result, identity, why);
+    if (err == WEFT_OK)
+        err = take_controllers(e, result, identity, why);
+    if (err != WEFT_OK)
+        return wf_wrap(why, err, "the controller's answer is refused");
+    identity->kind = e->token.kind;
+    identity->id = e->token.id;
+    memcpy(identity->name, e->token.name, sizeof identity->name);
+    memcpy(identity->domain, e->token.issuer, sizeof identity->domain);
+    identity->key = e->key;
+    e->key = NULL;
+    if (config->key_path != NULL) {
+        identity->key_ref = strdup(config->key_path);
+        if (identity->key_ref == NULL)
+            return wf_fail(why, WEFT_ENOMEM, "no memory for a path");
+    }
+    identity->path = strdup(config->out);
+    if (identity->path == NULL)
+        return wf_fail(why, WEFT_ENOMEM, "no memory for a path");
+    err = pki_identity_save(identity, config->out, why);
+    if (err != WEFT_OK)
+        return err;
+    if (e->pending != NULL)
+        (void)unlink(e->pending);
+    /* Not in the file: the caller may cache them. */
+    err = take_records(&identity->members, &identity->member_count, result->members,
+                       result->n_members);
+    if (err == WEFT_OK)
+        err = take_records(&identity->floors, &identity->floors_count, result->floors,
+                           result->n_floors);
+    return err == WEFT_OK ? err : wf_fail(why, err, "no memory for the fabric's records");
+}
+
+weft_err wf_enroll(const struct wf_enroll_config *config, struct pki_identity *identity,
+                   Weft__Wire__EnrollResult **result, wf_why *why)
+{
+    struct enrollment e = {.config = config};
+    struct pki_identity fresh;
+    Weft__Wire__EnrollResult *decoded = NULL;
+    wf_buf answer;
+    int lock = -1;
+
+    pki_identity_init(&fresh);
+    wf_buf_init(&e.csr, WF_CSR_MAX);
+    wf_buf_init(&answer, WF_CONTROL_MAX);
+    if (config->address_count > WF_ADDRESSES_MAX)
+        return wf_fail(why, WEFT_EINVAL, "a router has at most %u addresses", WF_ADDRESSES_MAX);
+    weft_err err = check_token(&e, why);
+    if (err == WEFT_OK)
+        err = check_out(config->out, why);
+    if (err == WEFT_OK)
+        err = wf_file_lock(config->out, LOCK_MS, &lock, why);
+    if (err == WEFT_OK)
+        err = check_out(config->out, why); /* by whoever held the lock before us */
+    if (err == WEFT_OK)
+        err = find_key(&e, why);
+    if (err == WEFT_OK)
+        err = pki_csr_make(e.key, &e.csr, why);
+    if (err == WEFT_OK)
+        err = redeem(&e, &answer, why);
+    if (err == WEFT_OK) {
+        err = wf_enroll_result_decode(answer.data, answer.len, &decoded, why);
+        if (err == WEFT_OK)
+            err = conclude(&e, decoded, &fresh, why);
+    }
+    if (lock >= 0)
+        close(lock);
+    if (err == WEFT_OK && identity != NULL) {
+        pki_identity_fini(identity);
+        *identity = fresh;
+        pki_identity_init(&fresh);
+    }
+    if (err == WEFT_OK && result != NULL) {
+        *result = decoded;
+        decoded = NULL;
+    }
+    if (decoded != NULL)
+        wf_enroll_result_free(decoded);
+    pki_identity_fini(&fresh);
+    pki_key_free(e.key);
+    free(e.pending);
+    wf_buf_fini(&answer);
+    wf_buf_wipe(&e.csr);
+    return err;
+}

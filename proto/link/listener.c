@@ -1,0 +1,424 @@
+/*
+ * A listener: strangers in, links out.
+ *
+ * Happy path: a connection is accepted, takes one of the places for
+ * handshakes, finishes TLS and its Hello, and gives the place back.
+ *
+ * What a stranger may cost us is bounded before anything is known of him:
+ * - All places taken, or all of his address: the oldest stranger (of that
+ *   address) goes if he had his fair second; otherwise the new one is refused.
+ * - A burst (many fresh handshakes at once): the next connections wait in the
+ *   kernel's queue for a moment, so that an honest crowd isn't refused.
+ * - Slow, garbage, no certificate: deadline or TLS error, one line in the log
+ *   with the address and the reason; above LINES_MAX in ten seconds they are
+ *   only counted, and one line sums them up.
+ * - Whoever enrolls or renews keeps his place until he is gone.
+ * - Out of descriptors: libuv refuses for us; it is counted.
+ */
+#include "proto/base/log.h"
+#include "proto/link/internal.h"
+#include <assert.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BACKLOG 4096
+#define FAIR_MS 1000u
+#define BURST_MS 100u
+#define BURST_MAX 64u
+#define WINDOW_MS 10000u
+#define LINES_MAX 10u
+
+struct wf_listener {
+    uv_tcp_t tcp;
+    wf_net *net;    /* counted */
+    unsigned users; /* the handle and the links that came from here */
+    bool is_closing;
+    bool is_waiting;                  /* a connection waits in libuv to be accepted */
+    struct wf_listener_config config; /* tls counted */
+    wf_node pending;                  /* links that hold a place, oldest first */
+    unsigned pending_count;
+    unsigned up_count;
+    wf_alarm resume;                          /* after a burst at the latest */
+    struct wf_soon soon;                      /* a place came free meanwhile */
+    wf_alarm report;                          /* end of the log's ten seconds */
+    unsigned lines, refused, dropped, failed; /* in these ten seconds */
+};
+
+static void on_connection(uv_stream_t *stream, int status);
+
+void wf_listener_drop(wf_listener *listener)
+{
+    assert(listener->users > 0);
+    if (--listener->users > 0)
+        return;
+    wf_net *net = listener->net;
+    wf_alarm_cancel(&listener->resume);
+    wf_alarm_cancel(&listener->report);
+    pki_tls_ctx_unref(listener->config.tls);
+    free(listener);
+    wf_net_drop(net);
+}
+
+/* ---- the log */
+
+static void report(wf_listener *listener)
+{
+    unsigned all = listener->refused + listener->dropped + listener->failed;
+    if (all > 0)
+        wf_log_warn(
+            "listener: refused %u connections in the last %u s: %u over the cap, %u dropped "
+            "as too slow, %u failed the handshake",
+            all, WINDOW_MS / 1000u, listener->refused, listener->dropped, listener->failed);
+    listener->lines = listener->refused = listener->dropped = listener->failed = 0;
+}
+
+static void on_report(wf_alarm *alarm, uint64_t now)
+{
+    (void)now;
+    report(wf_container_of(alarm, wf_listener, report));
+}
+
+static void count_one(wf_listener *listener, unsigned *counter)
+{
+    (*counter)++;
+    if (listener->report.net == NULL && !listener->is_closing)
+        wf_alarm_set(listener->net, &listener->report, wf_net_now() + WINDOW_MS);
+}
+
+/* ---- places */
+
+static void place_take(wf_listener *listener, wf_link *link)
+{
+    wf_list_push(&listener->pending, &link->pending);
+    listener->pending_count++;
+}
+
+static void place_leave(wf_listener *listener, wf_link *link)
+{
+    if (!wf_node_is_linked(&link->pending))
+        return;
+    wf_list_remove(&link->pending);
+    listener->pending_count--;
+    if (listener->is_waiting && !listener->is_closing)
+        wf_net_soon(listener->net, &listener->soon);
+}
+
+/* IPv4 as it is, IPv6 by its /64: what one customer has at least. */
+static void origin_of(const struct sockaddr_storage *sa, uint8_t origin[16])
+{
+    memset(origin, 0, 16);
+    if (sa->ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)sa;
+        origin[0] = 4;
+        memcpy(origin + 1, &in->sin_addr, 4);
+    } else if (sa->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)sa;
+        bool is_mapped = IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr);
+        origin[0] = is_mapped ? 4 : 6;
+        if (is_mapped)
+            memcpy(origin + 1, in6->sin6_addr.s6_addr + 12, 4);
+        else
+            memcpy(origin + 1, &in6->sin6_addr, 8);
+    }
+}
+
+/*
+ * Finds room for one more stranger from origin. False: he is refused. A link
+ * that is up (it enrolls) is never the one that goes.
+ */
+static bool make_room(wf_listener *listener, const uint8_t origin[16], uint64_t now)
+{
+    wf_link *oldest = NULL, *oldest_here = NULL;
+    unsigned here = 0;
+
+    for (wf_node *n = listener->pending.next; n != &listener->pending; n = n->next) {
+        wf_link *link = wf_container_of(n, wf_link, pending);
+        bool may_go = link->state != LINK_UP && now >= link->started + FAIR_MS;
+        if (may_go && oldest == NULL)
+            oldest = link;
+        if (memcmp(link->origin, origin, 16) != 0)
+            continue;
+        here++;
+        if (may_go && oldest_here == NULL)
+            oldest_here = link;
+    }
+    wf_link *victim = NULL;
+    if (here >= listener->config.per_address_max)
+        victim = oldest_here;
+    else if (listener->pending_count >= listener->config.handshakes_max)
+        victim = oldest;
+    else
+        return true;
+    if (victim == NULL)
+        return false;
+    wf_link_fail(victim, WEFT_ETIMEDOUT, "dropped: too slow while others wait");
+    return true;
+}
+
+/* Many handshakes began just now and aren't done. */
+static bool is_burst(const wf_listener *listener, uint64_t now)
+{
+    unsigned max = BURST_MAX;
+    if (max > listener->config.per_address_max)
+        max = listener->config.per_address_max;
+    if (max > listener->config.handshakes_max)
+        max = listener->config.handshakes_max;
+    unsigned fresh = 0;
+    for (wf_node *n = listener->pending.prev; n != &listener->pending && fresh < max; n = n->prev) {
+        const wf_link *link = wf_container_of(n, wf_link, pending);
+        if (now >= link->started + BURST_MS)
+            break;
+        if (link->state != LINK_UP)
+            fresh++;
+    }
+    return fresh >= max;
+}
+
+/* ---- accepting */
+
+static void on_refused_closed(uv_handle_t *handle)
+{
+    free(wf_container_of((uv_tcp_t *)handle, wf_link, tcp));
+}
+
+/* Takes the connection only to end it. */
+static void refuse(wf_listener *listener)
+{
+    /* A bare link, never initialised but for its handle: the one handle type we have. */
+    wf_link *bare = calloc(1, sizeof *bare);
+    if (bare == NULL)
+        return;
+    if (uv_tcp_init(listener->net->loop, &bare->tcp) != 0) {
+        free(bare);
+        return;
+    }
+    (void)uv_accept((uv_stream_t *)&listener->tcp, (uv_stream_t *)&bare->tcp);
+    uv_close((uv_handle_t *)&bare->tcp, on_refused_closed);
+    listener->net->counters.handshakes_refused++;
+    count_one(listener, &listener->refused);
+}
+
+static void accept_one(wf_listener *listener)
+{
+    weft_err err = WEFT_OK;
+    struct sockaddr_storage sa = {0};
+    int sa_len = sizeof sa;
+
+    wf_link *link = wf_link_new(listener->net, PKI_ALPN_LINK, listener->config.tls, &err);
+    if (link == NULL) {
+        refuse(listener);
+        return;
+    }
+    const struct pki_tls_config tls = {
+        .side = PKI_SERVER,
+        .alpn = listener->config.alpn,
+        .kinds = listener->config.kinds,
+        .output = wf_output_put,
+        .arg = link,
+    };
+    if (uv_tcp_init(listener->net->loop, &link->tcp) != 0)
+        goto fail;
+    link->hello = listener->config.hello;
+    link->hello_arg = listener->config.hello_arg;
+    wf_link_move(link, LINK_SECURING);
+    link->listener = listener;
+    listener->users++;
+    if (uv_accept((uv_stream_t *)&listener->tcp, (uv_stream_t *)&link->tcp) != 0 ||
+        uv_tcp_getpeername(&link->tcp, (struct sockaddr *)&sa, &sa_len) != 0) {
+        wf_link_fail(link, WEFT_EUNREACHABLE, "gone before it was accepted");
+        return;
+    }
+    wf_net_sockaddr_text((struct sockaddr *)&sa, link->remote, sizeof link->remote);
+    origin_of(&sa, link->origin);
+    if (listener->up_count >= listener->config.links_max ||
+        !make_room(listener, link->origin, link->started)) {
+        listener->net->counters.handshakes_refused++;
+        count_one(listener, &listener->refused);
+        wf_link_finish(link); /* without an error: it isn't logged by itself */
+        return;
+    }
+    place_take(listener, link);
+    err = pki_tls_new(listener->config.tls, &tls, &link->tls);
+    if (err != WEFT_OK) {
+        wf_link_fail(link, err, "TLS can't be set up");
+        return;
+    }
+    wf_net_tune(listener->net, &link->tcp, false);
+    wf_link_connected(link);
+    return;
+fail:
+    wf_link_free(link);
+    refuse(listener);
+}
+
+static void resume(wf_listener *listener)
+{
+    if (!listener->is_waiting)
+        return;
+    listener->is_waiting = false;
+    wf_alarm_cancel(&listener->resume);
+    on_connection((uv_stream_t *)&listener->tcp, 0);
+}
+
+static void on_resume(wf_alarm *alarm, uint64_t now)
+{
+    (void)now;
+    resume(wf_container_of(alarm, wf_listener, resume));
+}
+
+static void on_soon(struct wf_soon *soon)
+{
+    resume(wf_container_of(soon, wf_listener, soon));
+}
+
+static void on_connection(uv_stream_t *stream, int status)
+{
+    wf_listener *listener = wf_container_of((uv_tcp_t *)stream, wf_listener, tcp);
+
+    if (status < 0) { /* out of descriptors, most likely: libuv has closed it */
+        listener->net->counters.handshakes_refused++;
+        count_one(listener, &listener->refused);
+        return;
+    }
+    uint64_t now = wf_net_now();
+    if (is_burst(listener, now)) {
+        listener->is_waiting = true; /* libuv stops listening until we accept */
+        wf_alarm_set(listener->net, &listener->resume, now + BURST_MS);
+        return;
+    }
+    accept_one(listener);
+}
+
+weft_err wf_listener_open(wf_net *net, const wf_address *address,
+                          const struct wf_listener_config *config, wf_listener **out, wf_why *why)
+{
+    struct sockaddr_storage sa = {0};
+    char text[WF_ADDRESS_TEXT];
+    int status;
+    assert(config->accepted != NULL && config->tls != NULL);
+
+    wf_address_text(address, text);
+    if (uv_ip4_addr(address->host, address->port, (struct sockaddr_in *)&sa) != 0 &&
+        uv_ip6_addr(address->host, address->port, (struct sockaddr_in6 *)&sa) != 0)
+        return wf_fail(why, WEFT_EIO,
+                       "can't listen on %s: give an IP address, such as 0.0.0.0 or [::]", text);
+    wf_listener *listener = calloc(1, sizeof *listener);
+    if (listener == NULL)
+        return wf_fail(why, WEFT_ENOMEM, "no memory for a listener");
+    listener->net = net;
+    listener->config = *config;
+    if (listener->config.handshakes_max == 0)
+        listener->config.handshakes_max = 256;
+    if (listener->config.per_address_max == 0)
+        listener->config.per_address_max = 64;
+    if (listener->config.links_max == 0)
+        listener->config.links_max = 65536;
+    wf_list_init(&listener->pending);
+    listener->resume.ring = on_resume;
+    listener->soon.run = on_soon;
+    listener->report.ring = on_report;
+    listener->config.tls = pki_tls_ctx_ref(config->tls);
+    listener->users = 1;
+    wf_net_hold(net);
+    status = uv_tcp_init_ex(net->loop, &listener->tcp, sa.ss_family);
+    if (status != 0) {
+        wf_listener_drop(listener);
+        return wf_fail(why, WEFT_EIO, "can't listen on %s: %s", text, uv_strerror(status));
+    }
+    wf_net_tune(net, &listener->tcp, true);
+    status = uv_tcp_bind(&listener->tcp, (struct sockaddr *)&sa, 0);
+    if (status == 0)
+        status = uv_listen((uv_stream_t *)&listener->tcp, BACKLOG, on_connection);
+    if (status != 0) {
+        wf_listener_close(listener);
+        return wf_fail(why, WEFT_EIO, "can't listen on %s: %s%s", text, uv_strerror(status),
+                       status == UV_EADDRINUSE ? " (another program listens there: stop it or "
+                                                 "choose another port)"
+                       : status == UV_EACCES   ? " (ports below 1024 need the right to: choose "
+                                                 "another port)"
+                                               : "");
+    }
+    *out = listener;
+    return WEFT_OK;
+}
+
+uint16_t wf_listener_port(const wf_listener *listener)
+{
+    struct sockaddr_storage sa = {0};
+    int len = sizeof sa;
+    if (uv_tcp_getsockname(&listener->tcp, (struct sockaddr *)&sa, &len) != 0)
+        return 0;
+    return sa.ss_family == AF_INET ? ntohs(((const struct sockaddr_in *)&sa)->sin_port)
+                                   : ntohs(((const struct sockaddr_in6 *)&sa)->sin6_port);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    wf_listener_drop(wf_container_of((uv_tcp_t *)handle, wf_listener, tcp));
+}
+
+void wf_listener_close(wf_listener *listener)
+{
+    if (listener->is_closing)
+        return;
+    report(listener);
+    listener->is_closing = true;
+    listener->is_waiting = false;
+    wf_alarm_cancel(&listener->resume);
+    wf_alarm_cancel(&listener->report);
+    wf_list_remove(&listener->soon.node);
+    uv_close((uv_handle_t *)&listener->tcp, on_closed);
+    /* Handshakes that nobody was asked about end here; the others are links already. */
+    for (wf_node *n = listener->pending.next; n != &listener->pending;) {
+        wf_link *link = wf_container_of(n, wf_link, pending);
+        n = n->next;
+        if (link->handler == NULL)
+            wf_link_finish(link);
+    }
+}
+
+/* ---- what links report */
+
+bool wf_listener_secured(wf_link *link)
+{
+    wf_listener *listener = link->listener;
+    void *arg = NULL;
+
+    const struct wf_link_handler *handler =
+        listener->config.accepted(listener->config.arg, link, &arg);
+    if (link->state == LINK_CLOSED)
+        return false; /* refused by cutting it, with a reason */
+    if (handler == NULL) {
+        wf_link_fail(link, WEFT_EREFUSED, "refused");
+        return false;
+    }
+    link->handler = handler;
+    link->arg = arg;
+    return true;
+}
+
+void wf_listener_up(wf_link *link)
+{
+    link->listener->up_count++;
+    if (link->alpn == PKI_ALPN_LINK)
+        place_leave(link->listener, link);
+}
+
+void wf_listener_gone(wf_link *link)
+{
+    wf_listener *listener = link->listener;
+
+    if (link->counted_up) {
+        listener->up_count--;
+    } else if (link->err != WEFT_OK && !listener->is_closing) {
+        if (listener->lines < LINES_MAX) {
+            listener->lines++;
+            wf_log_info("listener: no link with %s: %s", link->remote, link->why.text);
+        }
+        count_one(listener, link->err == WEFT_ETIMEDOUT ? &listener->dropped : &listener->failed);
+    }
+    place_leave(listener, link);
+    link->listener = NULL;
+    wf_listener_drop(listener);
+}

@@ -1,0 +1,158 @@
+/*
+ * Renewal.
+ *
+ * Happy path: a request for the same key, with a proof bound to this very
+ * TLS connection, is answered with a new chain, which is verified before
+ * anybody uses it.
+ *
+ * - The leaf has expired: weft-renew/1, whose server forgives exactly that.
+ * - The chain that comes names another identity or another key, or ends no
+ *   later than ours: refused, the old one stays.
+ */
+#include "proto/link/renew.h"
+#include "proto/base/clock.h"
+#include "proto/link/ask.h"
+#include <string.h>
+
+struct renewal {
+    const struct pki_identity *identity; /* borrowed */
+    wf_buf csr;                          /* owned */
+};
+
+static weft_err put_call(void *arg, wf_link *link, wf_buf *out, wf_why *why)
+{
+    const struct renewal *renewal = arg;
+    Weft__Wire__RenewCall call;
+    uint8_t exporter[32];
+    wf_buf proof;
+
+    weft__wire__renew_call__init(&call);
+    wf_buf_init(&proof, 256);
+    weft_err err = wf_link_export(link, "EXPORTER-weft-renew", exporter);
+    if (err == WEFT_OK)
+        err = pki_proof_make(renewal->identity->key, PKI_LABEL_RENEW,
+                             wf_span_of(renewal->csr.data, renewal->csr.len), exporter, &proof);
+    if (err == WEFT_OK) {
+        call.csr = wf_pb_bytes(renewal->csr.data, renewal->csr.len);
+        call.proof = wf_pb_bytes(proof.data, proof.len);
+        err = wf_message_put(&call.base, out);
+    }
+    if (err != WEFT_OK)
+        (void)wf_fail(why, err, "the request can't be made: %s", weft_err_sentence((int)err));
+    wf_buf_wipe(&proof);
+    return err;
+}
+
+/* Takes the answer apart and believes nothing in it before it is verified. */
+static weft_err verify(const struct pki_identity *identity, pki_trust *trust, const wf_buf *answer,
+                       pki_chain **chain, wf_buf *bundle, wf_why *why)
+{
+    Weft__Wire__RenewResult *result = NULL;
+    wf_span certs[WF_CHAIN_DEPTH];
+    struct pki_subject subject;
+    pki_chain *fresh = NULL;
+    pki_pin pin;
+    wf_buf newer;
+    uint64_t from, until, old_until;
+    bool changed = false;
+
+    wf_buf_init(&newer, WF_BUNDLE_MAX);
+    weft_err err = wf_renew_result_decode(answer->data, answer->len, &result, why);
+    if (err != WEFT_OK)
+        goto done;
+    if (result->bundle != NULL) {
+        err = wf_signed_encode(result->bundle, &newer);
+        if (err == WEFT_OK)
+            err = pki_trust_update(trust, wf_span_of(newer.data, newer.len), &changed, why);
+        if (err != WEFT_OK)
+            goto done;
+    }
+    if (result->n_chain == 0 || result->n_chain > WF_CHAIN_DEPTH) {
+        err = wf_fail(why, WEFT_EPROTO, "%zu certificates came", result->n_chain);
+        goto done;
+    }
+    for (size_t i = 0; i < result->n_chain; i++)
+        certs[i] = wf_pb_span(result->chain[i]);
+    err = pki_chain_from_der(certs, result->n_chain, &fresh, why);
+    if (err == WEFT_OK)
+        err = pki_trust_check_chain(trust, fresh, (unsigned)identity->kind, PKI_CLIENT, false,
+                                    wf_now_wall_ms(), &subject, why);
+    if (err != WEFT_OK)
+        goto done;
+    pki_key_pin(identity->key, &pin);
+    pki_chain_validity(fresh, &from, &until);
+    pki_chain_validity(identity->chain, &from, &old_until);
+    if (!wf_id_equal(&subject.id, &identity->id) || !pki_pin_equal(&subject.pin, &pin)) {
+        err = wf_fail(why, WEFT_ECREDENTIAL, "the certificate that came is not for our id and key");
+        goto done;
+    }
+    if (until < old_until) {
+        err = wf_fail(why, WEFT_ECREDENTIAL, "the certificate that came ends before ours");
+        goto done;
+    }
+    if (changed && bundle != NULL) {
+        err = wf_buf_put(bundle, newer.data, newer.len);
+        if (err != WEFT_OK)
+            goto done;
+    }
+    *chain = fresh;
+    fresh = NULL;
+done:
+    if (err != WEFT_OK)
+        (void)wf_wrap(why, err, "the controller's answer is refused");
+    if (fresh != NULL)
+        pki_chain_free(fresh);
+    if (result != NULL)
+        wf_renew_result_free(result);
+    wf_buf_fini(&newer);
+    return err;
+}
+
+weft_err wf_renew(const struct wf_renew_config *config, pki_chain **chain, wf_buf *bundle,
+                  wf_why *why)
+{
+    const struct pki_identity *identity = config->identity;
+    struct renewal renewal = {.identity = identity};
+    uint64_t now = wf_now_wall_ms(), not_before, not_after;
+    pki_trust *trust = NULL;
+    pki_tls_ctx *tls = NULL;
+    wf_buf answer;
+    bool refused = false;
+
+    size_t count =
+        config->controllers != NULL ? config->controller_count : identity->controller_count;
+    if (count == 0)
+        return wf_fail(why, WEFT_EINVAL, "the identity names no controller to renew at");
+    wf_buf_init(&renewal.csr, WF_CSR_MAX);
+    wf_buf_init(&answer, WF_CONTROL_MAX);
+    weft_err err = pki_identity_open(identity, now, &trust, &tls, why);
+    if (err != WEFT_OK)
+        goto done;
+    err = pki_csr_make(identity->key, &renewal.csr, why);
+    if (err != WEFT_OK)
+        goto done;
+    pki_chain_validity(identity->chain, &not_before, &not_after);
+    const struct wf_ask ask = {
+        .tls = tls,
+        .alpn = now < not_after ? PKI_ALPN_LINK : PKI_ALPN_RENEW,
+        .controllers = config->controllers != NULL ? config->controllers : identity->controllers,
+        .controller_count = count,
+        .operation = "renew",
+        .arguments = put_call,
+        .arg = &renewal,
+        .timeout_ms = config->timeout_ms,
+    };
+    err = wf_ask(&ask, &answer, &refused, why);
+    if (err == WEFT_OK)
+        err = verify(identity, trust, &answer, chain, bundle, why);
+    else if (err == WEFT_EEXPIRED)
+        (void)wf_wrap(why, err, "the certificate expired too long ago, enroll again");
+done:
+    wf_buf_fini(&answer);
+    wf_buf_fini(&renewal.csr);
+    if (tls != NULL)
+        pki_tls_ctx_unref(tls);
+    if (trust != NULL)
+        pki_trust_unref(trust);
+    return err;
+}

@@ -144,8 +144,12 @@ void pki_tls_on_message(int writing, int version, int type, const void *data, si
 /* ---- errors */
 
 /* What the peer's alert says of us. RFC 8446 section 6. */
-static weft_err from_alert(int alert, wf_why *why)
+static weft_err from_alert(const pki_tls *tls, int alert, wf_why *why)
 {
+    /* Once we are up, who complains of the form of our records did not get what we sent. */
+    bool of_form = alert == SSL_AD_UNEXPECTED_MESSAGE || alert == SSL_AD_PROTOCOL_VERSION;
+    if (of_form && tls->state >= TLS_UP)
+        alert = SSL_AD_BAD_RECORD_MAC;
     switch (alert) {
     case SSL_AD_CERTIFICATE_EXPIRED:
         return wf_fail(why, WEFT_EEXPIRED, "the peer says that our certificate expired: renew it");
@@ -186,7 +190,7 @@ static weft_err from_queue(const pki_tls *tls, wf_why *why)
     if (reason == ERR_R_MALLOC_FAILURE)
         return wf_fail(why, WEFT_ENOMEM, "no memory for TLS");
     if (ERR_GET_LIB(code) == ERR_LIB_SSL && reason > SSL_AD_REASON_OFFSET)
-        return from_alert(reason - SSL_AD_REASON_OFFSET, why);
+        return from_alert(tls, reason - SSL_AD_REASON_OFFSET, why);
     if (tls->state >= TLS_UP || reason == SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC ||
         reason == SSL_R_DIGEST_CHECK_FAILED || reason == SSL_R_BAD_SIGNATURE)
         return wf_fail(why, WEFT_ETAMPERED, "a record was altered on its way (%s)", text);

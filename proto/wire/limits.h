@@ -66,11 +66,11 @@
 #define WF_GRANTS_PREFETCH 256u
 #define WF_CALLS_PER_LINK 64u /* requests that await their answer */
 
-#define WF_TERMINATORS_MAX 64u  /* added, and removed, by one message */
-#define WF_MEMBERS_MAX 256u     /* router records in one message */
-#define WF_FLOOR_SETS_MAX 64u   /* deltas in one message */
-#define WF_NEIGHBOURS_MAX 1024u /* routers linked to one router */
-#define WF_SESSION_ROWS_MAX 1024u
+#define WF_TERMINATORS_MAX 64u /* added, and removed, by one message */
+#define WF_MEMBERS_MAX 256u    /* router records in one message */
+#define WF_FLOOR_SETS_MAX 64u  /* deltas in one message */
+#define WF_NEIGHBOURS_MAX 512u /* routers linked to one router */
+#define WF_SESSION_ROWS_MAX 512u
 #define WF_REPEATED_MAX 1024u /* the same field, in any message */
 #define WF_UNKNOWN_MAX 64u    /* fields of a later version, in any message */
 

@@ -146,6 +146,11 @@ WEFT_API weft_err weft_dial(weft_endpoint *endpoint, const char *service,
                             const struct weft_dial_options *options,
                             const struct weft_stream_handler *handler, void *arg,
                             weft_stream **out, weft_why *why);
+/*
+ * Stream bytes that fill one record, one frame and one record of the hop:
+ * reads from elsewhere in multiples of this leave no short records behind.
+ */
+#define WEFT_PIECE 16314u
 /* Writes what may be sent now: *taken <= len bytes, encrypted before it returns. After fewer: `writable`. */
 WEFT_API weft_err weft_stream_write(weft_stream *stream, const void *data, size_t len,
                                     size_t *taken);

@@ -1,0 +1,386 @@
+/*
+ * The administration: each command is an operation of the same name
+ * ("identity create" is identity.create), whose arguments are made from what
+ * was typed. What differs from row to row is which arguments it takes.
+ */
+#include "proto/base/file.h"
+#include "proto/base/text.h"
+#include "sdk/cli/cli.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct wf_option cli_no_options[] = {{NULL, WF_OPTION_FLAG, NULL, NULL}};
+
+/* A role or name as stored: role:ci -> #ci, all -> #all, #x and @x as they are, x -> @x. */
+static void selector(const char *typed, char out[WF_NAME_MAX + 8])
+{
+    if (strncmp(typed, "role:", 5) == 0)
+        snprintf(out, WF_NAME_MAX + 8, "#%s", typed + 5);
+    else if (strcmp(typed, "all") == 0)
+        snprintf(out, WF_NAME_MAX + 8, "#all");
+    else if (typed[0] == '#' || typed[0] == '@')
+        snprintf(out, WF_NAME_MAX + 8, "%s", typed);
+    else
+        snprintf(out, WF_NAME_MAX + 8, "@%s", typed);
+}
+
+/* "a,b" as a JSON list; each part through selector when asked. */
+static json_t *list_of(const char *text, bool selectors)
+{
+    json_t *list = json_array();
+    while (list != NULL && *text != 0) {
+        char part[WF_NAME_MAX + 8], made[WF_NAME_MAX + 8];
+        size_t len = strcspn(text, ",");
+        snprintf(part, sizeof part, "%.*s", (int)(len < sizeof part ? len : sizeof part - 1), text);
+        if (selectors)
+            selector(part, made);
+        else /* a role: with or without the mark that the language puts before it */
+            snprintf(made, sizeof made, "%s",
+                     strncmp(part, "role:", 5) == 0 ? part + 5 : part + (part[0] == '#'));
+        if (len != 0)
+            json_array_append_new(list, json_string(made));
+        text += len + (text[len] == ',');
+    }
+    return list;
+}
+
+static void put_text(json_t *args, const struct wf_call_line *line, const char *option,
+                     const char *key)
+{
+    const char *text = wf_line_text(line, option);
+    if (text != NULL)
+        json_object_set_new(args, key, json_string(text));
+}
+
+static void put_list(json_t *args, const struct wf_call_line *line, const char *option,
+                     const char *key, bool selectors)
+{
+    const char *text = wf_line_text(line, option);
+    if (text != NULL)
+        json_object_set_new(args, key, list_of(text, selectors));
+}
+
+static weft_err put_token_life(json_t *args, const struct wf_call_line *line, wf_why *why)
+{
+    unsigned long long ms;
+    if (wf_line_text(line, "token-life") == NULL)
+        return WEFT_OK;
+    weft_err err = wf_line_duration(line, "token-life", 0, &ms, why);
+    if (err == WEFT_OK)
+        json_object_set_new(args, "token_life_s", json_integer((json_int_t)(ms / 1000)));
+    return err;
+}
+
+/* "identity create" -> "identity.create". */
+static void operation_of(const struct wf_call_line *line, char out[64])
+{
+    snprintf(out, 64, "%s", wf_line_command(line));
+    char *space = strchr(out, ' ');
+    if (space != NULL)
+        *space = '.';
+}
+
+/* Calls, then prints the answer; takes args. */
+static weft_err call_and_print(const struct wf_call_line *line, json_t *args, wf_why *why)
+{
+    char operation[64];
+    json_t *result = NULL;
+    operation_of(line, operation);
+    weft_err err = args != NULL ? cli_call(line, operation, args, &result, why) : WEFT_ENOMEM;
+    if (err == WEFT_OK)
+        cli_print(result, wf_line_flag(line, "json"));
+    json_decref(result);
+    json_decref(args);
+    return err;
+}
+
+/* Writes the token under `key` of result to the file, or to stdout, and says so. */
+static weft_err give_token(const json_t *result, const char *key, const char *file, wf_why *why)
+{
+    const char *token = json_string_value(json_object_get(result, key));
+    if (token == NULL)
+        return wf_fail(why, WEFT_EPROTO, "the controller gave no %s", key);
+    if (file == NULL) {
+        puts(token);
+        return WEFT_OK;
+    }
+    wf_buf text;
+    wf_buf_init(&text, 65536);
+    weft_err err = wf_buf_printf(&text, "%s\n", token);
+    if (err == WEFT_OK)
+        err = wf_file_write(file, text.data, text.len, 0600, why);
+    wf_buf_wipe(&text);
+    if (err == WEFT_OK)
+        fprintf(stderr, "token written to %s\n", file);
+    return err;
+}
+
+/* A token file must be writable before the controller makes something that only its token can use.
+ */
+static weft_err check_token_file(const char *file, wf_why *why)
+{
+    if (file == NULL)
+        return WEFT_OK;
+    if (wf_file_exists(file))
+        return wf_fail(why, WEFT_EEXIST, "%s exists already: remove it or name another file", file);
+    weft_err err = wf_file_write(file, "", 0, 0600, why);
+    if (err == WEFT_OK)
+        remove(file);
+    return err;
+}
+
+static weft_err call_for_token(const struct wf_call_line *line, json_t *args, wf_why *why)
+{
+    char operation[64];
+    json_t *result = NULL;
+    const char *file = wf_line_text(line, "token-out");
+    operation_of(line, operation);
+    weft_err err = check_token_file(file, why);
+    if (err == WEFT_OK)
+        err = put_token_life(args, line, why);
+    if (err == WEFT_OK)
+        err = cli_call(line, operation, args, &result, why);
+    if (err == WEFT_OK && wf_line_flag(line, "json"))
+        cli_print(result, true);
+    else if (err == WEFT_OK)
+        err = give_token(result, "token", file, why);
+    json_decref(result);
+    json_decref(args);
+    return err;
+}
+
+/* ---- the shapes of commands */
+
+static weft_err run_plain(const struct wf_call_line *line, wf_why *why)
+{
+    return call_and_print(line, json_object(), why);
+}
+
+static weft_err run_named(const struct wf_call_line *line, wf_why *why)
+{
+    return call_and_print(line, json_pack("{s:s}", "name", wf_line_arg(line, 0)), why);
+}
+
+static weft_err run_identity_create(const struct wf_call_line *line, wf_why *why)
+{
+    json_t *args = json_pack("{s:s}", "name", wf_line_arg(line, 0));
+    put_list(args, line, "roles", "roles", false);
+    put_text(args, line, "enroll", "enroll");
+    return call_for_token(line, args, why);
+}
+
+static weft_err run_token(const struct wf_call_line *line, wf_why *why)
+{
+    return call_for_token(line, json_pack("{s:s}", "name", wf_line_arg(line, 0)), why);
+}
+
+static weft_err run_thing(const struct wf_call_line *line, wf_why *why)
+{
+    json_t *args = json_pack("{s:s}", "name", wf_line_arg(line, 0));
+    put_list(args, line, "roles", "roles", false);
+    put_text(args, line, "mode", "mode");
+    put_text(args, line, "rename", "new_name");
+    return call_and_print(line, args, why);
+}
+
+static weft_err run_policy(const struct wf_call_line *line, wf_why *why)
+{
+    json_t *args = json_pack("{s:s}", "name", wf_line_arg(line, 0));
+    put_text(args, line, "type", "type");
+    put_text(args, line, "semantic", "semantic");
+    put_list(args, line, "identity-roles", "identity_roles", true);
+    put_list(args, line, "service-roles", "service_roles", true);
+    return call_and_print(line, args, why);
+}
+
+static weft_err run_allow(const struct wf_call_line *line, wf_why *why)
+{
+    char who[WF_NAME_MAX + 8], what[WF_NAME_MAX + 8];
+    const char *type = wf_line_arg(line, 1);
+    if (strcmp(type, "dial") != 0 && strcmp(type, "bind") != 0)
+        return wf_fail(why, WEFT_EUSAGE, "say WHO dial WHAT or WHO bind WHAT, not \"%s\"", type);
+    selector(wf_line_arg(line, 0), who);
+    selector(wf_line_arg(line, 2), what);
+    return call_and_print(
+        line, json_pack("{s:s, s:s, s:s}", "who", who, "type", type, "what", what), why);
+}
+
+static weft_err run_explain(const struct wf_call_line *line, wf_why *why)
+{
+    json_t *result = NULL;
+    json_t *args =
+        json_pack("{s:s, s:s, s:s}", "identity", wf_line_arg(line, 0), "service",
+                  wf_line_arg(line, 1), "type", wf_line_flag(line, "bind") ? "bind" : "dial");
+    weft_err err = cli_call(line, "explain", args, &result, why);
+    json_decref(args);
+    if (err != WEFT_OK)
+        return err;
+    bool allowed = json_is_true(json_object_get(result, "allowed"));
+    const char *reason = json_string_value(json_object_get(result, "reason"));
+    if (wf_line_flag(line, "json"))
+        cli_print(result, true);
+    else if (allowed)
+        printf("yes: %s\n", reason != NULL ? reason : "");
+    if (!allowed)
+        err = wf_fail(why, WEFT_EREFUSED, "no: %s", reason != NULL ? reason : "");
+    json_decref(result);
+    return err;
+}
+
+static weft_err run_admin(const struct wf_call_line *line, wf_why *why)
+{
+    return call_and_print(line, json_pack("{s:s}", "identity", wf_line_arg(line, 0)), why);
+}
+
+static weft_err run_session_cut(const struct wf_call_line *line, wf_why *why)
+{
+    return call_and_print(line, json_pack("{s:s}", "id", wf_line_arg(line, 0)), why);
+}
+
+static weft_err run_share(const struct wf_call_line *line, wf_why *why)
+{
+    const char *name = wf_line_arg(line, 0);
+    const char *host = wf_line_text(line, "host-token"), *dial = wf_line_text(line, "dial-token");
+    char host_file[WF_NAME_MAX + 16], dial_file[WF_NAME_MAX + 16];
+    json_t *result = NULL;
+    weft_err err = wf_name_check(name, strlen(name), "service", why);
+    if (err != WEFT_OK)
+        return err;
+    snprintf(host_file, sizeof host_file, "%s-host.jwt", name);
+    snprintf(dial_file, sizeof dial_file, "%s-dial.jwt", name);
+    host = host != NULL ? host : host_file;
+    dial = dial != NULL ? dial : dial_file;
+    if ((err = check_token_file(host, why)) != WEFT_OK ||
+        (err = check_token_file(dial, why)) != WEFT_OK)
+        return err;
+    json_t *args = json_pack("{s:s}", "name", name);
+    err = cli_call(line, "share", args, &result, why);
+    json_decref(args);
+    if (err == WEFT_OK)
+        err = give_token(result, "host_token", host, why);
+    if (err == WEFT_OK)
+        err = give_token(result, "dial_token", dial, why);
+    if (err == WEFT_OK && wf_line_flag(line, "json"))
+        cli_print(result, true);
+    else if (err == WEFT_OK)
+        fprintf(stderr,
+                "next, beside the server:  weft-tunneler host %s=127.0.0.1:PORT --identity %s\n"
+                "and where you send from:  weft post %s / --data @FILE --identity %s\n",
+                name, host, name, dial);
+    json_decref(result);
+    return err;
+}
+
+/* ---- the table */
+
+#define JSON_ROW                                                                                   \
+    {                                                                                              \
+        "json", WF_OPTION_FLAG, NULL, "JSON on stdout and nothing else there"                      \
+    }
+#define END_ROW                                                                                    \
+    {                                                                                              \
+        NULL, WF_OPTION_FLAG, NULL, NULL                                                           \
+    }
+
+static const struct wf_option json_only[] = {JSON_ROW, END_ROW};
+static const struct wf_option identity_create[] = {
+    {"roles", WF_OPTION_TEXT, "A,B", "role attributes"},
+    {"enroll", WF_OPTION_TEXT, "HOW", "ott (the default), ottca or ca"},
+    {"token-out", WF_OPTION_TEXT, "FILE", "write the one-time token here instead of stdout"},
+    {"token-life", WF_OPTION_TEXT, "TIME", "how long the token can be redeemed, such as 24h"},
+    JSON_ROW,
+    END_ROW};
+static const struct wf_option token_only[] = {
+    {"token-out", WF_OPTION_TEXT, "FILE", "write the one-time token here instead of stdout"},
+    {"token-life", WF_OPTION_TEXT, "TIME", "how long the token can be redeemed, such as 24h"},
+    JSON_ROW,
+    END_ROW};
+static const struct wf_option identity_update[] = {
+    {"roles", WF_OPTION_TEXT, "A,B", "the role attributes from now on"},
+    {"rename", WF_OPTION_TEXT, "NAME", "a new name"},
+    JSON_ROW,
+    END_ROW};
+static const struct wf_option service_create[] = {
+    {"roles", WF_OPTION_TEXT, "A,B", "role attributes"},
+    {"mode", WF_OPTION_TEXT, "MODE", "stream (the default), parcel or both"},
+    JSON_ROW,
+    END_ROW};
+static const struct wf_option service_update[] = {
+    {"roles", WF_OPTION_TEXT, "A,B", "the role attributes from now on"},
+    {"mode", WF_OPTION_TEXT, "MODE", "stream, parcel or both"},
+    {"rename", WF_OPTION_TEXT, "NAME", "a new name"},
+    JSON_ROW,
+    END_ROW};
+static const struct wf_option policy_fields[] = {
+    {"type", WF_OPTION_TEXT, "TYPE", "dial or bind"},
+    {"identity-roles", WF_OPTION_TEXT, "LIST", "such as 'role:ci,deploy-bot' or '#ci,@deploy-bot'"},
+    {"service-roles", WF_OPTION_TEXT, "LIST", "such as 'jenkins' or 'role:prod'"},
+    {"semantic", WF_OPTION_TEXT, "HOW", "anyOf (the default) or allOf, for the # roles"},
+    JSON_ROW,
+    END_ROW};
+static const struct wf_option explain_options[] = {
+    {"bind", WF_OPTION_FLAG, NULL, "may it host, instead of dial"}, JSON_ROW, END_ROW};
+static const struct wf_option share_options[] = {
+    {"host-token", WF_OPTION_TEXT, "FILE", "where the host's token goes (NAME-host.jwt)"},
+    {"dial-token", WF_OPTION_TEXT, "FILE", "where the dialer's token goes (NAME-dial.jwt)"},
+    JSON_ROW,
+    END_ROW};
+
+#define LIST(noun, help)                                                                           \
+    {                                                                                              \
+        noun " list", "", help, "weft " noun " list --json", json_only, 0, 0, run_plain            \
+    }
+#define NAMED(command, help)                                                                       \
+    {                                                                                              \
+        command, "NAME", help, NULL, json_only, 1, 1, run_named                                    \
+    }
+
+const struct wf_command cli_admin_commands[] = {
+    {"share", "NAME", "a service, a host, a dialer, both policies and both tokens in one step",
+     "weft share web", share_options, 1, 1, run_share},
+    {"identity create", "NAME", "an identity and its one-time token",
+     "weft identity create ci-bot --roles ci --token-out ci-bot.jwt", identity_create, 1, 1,
+     run_identity_create},
+    LIST("identity", "all identities"),
+    NAMED("identity show", "one identity"),
+    {"identity update", "NAME", "changes roles or name",
+     "weft identity update ci-bot --roles ci,prod", identity_update, 1, 1, run_thing},
+    NAMED("identity disable", "cuts an identity everywhere, until it is enabled"),
+    NAMED("identity enable", "lets a disabled identity back in"),
+    NAMED("identity delete", "cuts an identity everywhere, for good"),
+    {"identity reissue", "NAME", "a new token for a lost or spoilt enrollment",
+     "weft identity reissue ci-bot --token-out ci-bot.jwt", token_only, 1, 1, run_token},
+    {"service create", "NAME", "a service that identities can be allowed to dial and bind",
+     "weft service create jenkins", service_create, 1, 1, run_thing},
+    LIST("service", "all services"),
+    NAMED("service show", "one service"),
+    {"service update", "NAME", "changes roles, mode or name", NULL, service_update, 1, 1,
+     run_thing},
+    NAMED("service delete", "deletes a service; one made later under its name is another"),
+    {"allow", "WHO dial|bind WHAT", "a policy in one line", "weft allow role:ci dial jenkins",
+     json_only, 3, 3, run_allow},
+    {"disallow", "WHO dial|bind WHAT", "undoes allow", "weft disallow role:ci dial jenkins",
+     json_only, 3, 3, run_allow},
+    {"policy create", "NAME", "a policy in full",
+     "weft policy create ci --type dial --identity-roles role:ci --service-roles jenkins",
+     policy_fields, 1, 1, run_policy},
+    LIST("policy", "all policies"),
+    NAMED("policy show", "one policy"),
+    {"policy update", "NAME", "changes a policy", NULL, policy_fields, 1, 1, run_policy},
+    NAMED("policy delete", "deletes a policy"),
+    {"admin add", "IDENTITY", "lets an identity administer", NULL, json_only, 1, 1, run_admin},
+    LIST("admin", "who may administer"),
+    {"admin remove", "IDENTITY", "takes that right back", NULL, json_only, 1, 1, run_admin},
+    {"explain", "IDENTITY SERVICE", "may it dial, and which rule decided: exit 0 yes, 3 no",
+     "weft explain ci-bot jenkins", explain_options, 2, 2, run_explain},
+    {"router create", "NAME", "a router and its one-time token",
+     "weft router create r1 --token-out r1.jwt", token_only, 1, 1, run_token},
+    LIST("router", "all routers"),
+    NAMED("router show", "one router"),
+    NAMED("router disable", "expels a router"),
+    NAMED("router delete", "expels a router, for good"),
+    LIST("session", "live sessions by who, what and path"),
+    {"session cut", "ID", "ends one live session", NULL, json_only, 1, 1, run_session_cut},
+    {NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},
+};

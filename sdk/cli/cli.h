@@ -1,0 +1,65 @@
+/* What the commands of `weft` share: whose identity acts, calls to the controller, and printing. */
+#ifndef SDK_CLI_CLI_H
+#define SDK_CLI_CLI_H
+
+#include "proto/node/program.h"
+#include <jansson.h>
+#include <weft/weft.h>
+
+extern const struct wf_command cli_admin_commands[]; /* admin.c; ends with a NULL name */
+extern const struct wf_option cli_no_options[];
+
+weft_err cli_enroll(const struct wf_call_line *line, wf_why *why);     /* identity.c */
+weft_err cli_renew(const struct wf_call_line *line, wf_why *why);      /* identity.c */
+weft_err cli_login(const struct wf_call_line *line, wf_why *why);      /* login.c */
+weft_err cli_post(const struct wf_call_line *line, wf_why *why);       /* post.c */
+weft_err cli_dial(const struct wf_call_line *line, wf_why *why);       /* dial.c */
+weft_err cli_status(const struct wf_call_line *line, wf_why *why);     /* status.c */
+weft_err cli_doctor(const struct wf_call_line *line, wf_why *why);     /* doctor.c */
+weft_err cli_quickstart(const struct wf_call_line *line, wf_why *why); /* quickstart.c */
+extern const struct wf_option cli_enroll_options[], cli_post_options[], cli_dial_options[],
+    cli_status_options[], cli_quickstart_options[];
+
+/* login.c */
+
+struct cli_login {
+    char *identity;   /* owned: a path, absolute */
+    char *controller; /* owned: HOST:PORT */
+};
+/* What `weft login` remembered. WEFT_ENOTFOUND with the remedy. */
+weft_err cli_login_load(struct cli_login *out, wf_why *why);
+void cli_login_free(struct cli_login *login);
+/* --identity, WEFT_IDENTITY, or with `remembered` what login stored. Owned by the caller.
+ * WEFT_EUSAGE. */
+weft_err cli_identity(const struct wf_call_line *line, bool remembered, char **out, wf_why *why);
+
+/* call.c */
+
+/*
+ * Calls one operation as the administrator (see cli_identity, remembered) and
+ * waits for the answer. args is borrowed (NULL: {}); *result is owned by the caller.
+ */
+weft_err cli_call(const struct wf_call_line *line, const char *operation, json_t *args,
+                  json_t **result, wf_why *why);
+/* The same with an identity and controller (NULL: the identity's) given. */
+weft_err cli_call_as(const char *identity, const char *controller, const char *operation,
+                     json_t *args, json_t **result, wf_why *why);
+
+/* print.c */
+
+/* {"items":[...]} as a table, or JSON lines with `as_json`; an object as "key  value" lines or
+ * JSON. */
+void cli_print(const json_t *result, bool as_json);
+
+/* sign.c */
+
+#define CLI_SIGNATURE_TEXT 72 /* "sha256=" and 64 hex digits and NUL */
+/* The value of X-Hub-Signature-256 over the exact bytes (docs.github.com, "Validating webhook
+ * deliveries"). */
+void cli_sign(const void *secret, size_t secret_len, const void *body, size_t len,
+              char out[CLI_SIGNATURE_TEXT]);
+/* Whether text is the signature of body; in constant time. */
+bool cli_sign_check(const void *secret, size_t secret_len, const void *body, size_t len,
+                    const char *text);
+
+#endif

@@ -1,0 +1,91 @@
+/* weft enroll and weft renew. */
+#include "proto/base/file.h"
+#include "sdk/cli/cli.h"
+#include <ctype.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SERVICES_MAX 64
+
+const struct wf_option cli_enroll_options[] = {
+    {"out", WF_OPTION_TEXT, "FILE", "the identity file to write (TOKEN's name with .json)"},
+    {"key", WF_OPTION_TEXT, "KEY", "file:PATH, or ed25519 or p384 for a key of that kind inside"},
+    {"carry", WF_OPTION_TEXT, "TIME",
+     "puts grants and routers inside: no controller needed, such as 30d"},
+    {"service", WF_OPTION_LIST, "NAME", "with --carry: only these services"},
+    {NULL, WF_OPTION_FLAG, NULL, NULL},
+};
+
+/* "x.jwt" -> "x.json", anything else with ".json" behind it. */
+static weft_err default_out(const char *token, char out[PATH_MAX], wf_why *why)
+{
+    size_t len = strlen(token);
+    if (strcmp(token, "-") == 0)
+        return wf_fail(why, WEFT_EUSAGE, "a token from stdin needs --out FILE");
+    if (len > 4 && strcmp(token + len - 4, ".jwt") == 0)
+        len -= 4;
+    snprintf(out, PATH_MAX, "%.*s.json", (int)len, token);
+    return WEFT_OK;
+}
+
+weft_err cli_enroll(const struct wf_call_line *line, wf_why *why)
+{
+    const char *token = wf_line_arg(line, 0), *out = wf_line_text(line, "out");
+    const char *services[SERVICES_MAX + 1] = {NULL};
+    char made[PATH_MAX];
+    wf_buf text;
+    weft_err err = WEFT_OK;
+    wf_buf_init(&text, 65536);
+    if (strlen(token) > 100 && strncmp(token, "eyJ", 3) == 0)
+        err =
+            wf_fail(why, WEFT_EUSAGE,
+                    "a token on the command line shows in the process list: give a file, or - and "
+                    "pipe it in");
+    if (err == WEFT_OK && out == NULL) {
+        err = default_out(token, made, why);
+        out = made;
+    }
+    if (err == WEFT_OK)
+        err = wf_file_read(token, &text, why);
+    if (err != WEFT_OK)
+        goto done;
+    while (text.len != 0 && isspace(text.data[text.len - 1]))
+        text.len--;
+    const char *jwt = wf_buf_cstr(&text);
+    if (jwt == NULL) {
+        err = WEFT_ENOMEM;
+        goto done;
+    }
+    for (size_t i = 0; i < SERVICES_MAX; i++) {
+        const char *name = wf_line_list(line, "service", i);
+        if (name == NULL)
+            break;
+        services[i] = name;
+    }
+    struct weft_enroll_options options = {.token = jwt,
+                                          .out = out,
+                                          .key = wf_line_text(line, "key"),
+                                          .carry = wf_line_text(line, "carry"),
+                                          .services = services[0] != NULL ? services : NULL};
+    err = weft_enroll(&options, why);
+    if (err == WEFT_OK)
+        fprintf(stderr, "enrolled: %s\n", out);
+done:
+    wf_buf_wipe(&text);
+    return err;
+}
+
+weft_err cli_renew(const struct wf_call_line *line, wf_why *why)
+{
+    char *identity;
+    weft_err err = cli_identity(line, false, &identity, why);
+    if (err != WEFT_OK)
+        return err;
+    err = weft_renew(identity, why);
+    free(identity);
+    if (err == WEFT_OK)
+        fputs("renewed\n", stderr);
+    return err;
+}

@@ -1,0 +1,49 @@
+/* weft: everyday and admin commands over a Weft fabric. */
+#include "sdk/cli/cli.h"
+#include <stdlib.h>
+#include <string.h>
+
+static const struct wf_command everyday[] = {
+    {"quickstart", "", "a whole fabric on this machine, and a real delivery through it",
+     "weft quickstart", cli_quickstart_options, 0, 0, cli_quickstart},
+    {"enroll", "TOKEN.jwt|-", "makes a key here and turns a one-time token into an identity",
+     "weft enroll ci-bot.jwt --out ci-bot.json", cli_enroll_options, 1, 1, cli_enroll},
+    {"post", "SERVICE PATH", "an HTTP request to a service by name; any 2xx is success",
+     "weft post web /hook --data @event.json --identity web-dial.jwt", cli_post_options, 2, 2,
+     cli_post},
+    {"dial", "SERVICE", "stdin and stdout to a service, like nc",
+     "weft dial db --identity dev.json", cli_dial_options, 1, 1, cli_dial},
+    {"status", "", "truth by end-to-end probes", "weft status --identity dev.json",
+     cli_status_options, 0, 0, cli_status},
+    {"doctor", "", "checks clock, files, names and ports, and says what to mend", "weft doctor",
+     cli_no_options, 0, 0, cli_doctor},
+    {"renew", "", "renews this identity's certificate now", "weft renew --identity dev.json",
+     cli_no_options, 0, 0, cli_renew},
+    {"login", "HOST:PORT", "remembers the controller and the administrator's identity",
+     "weft login 127.0.0.1:9338 --identity admin.json", cli_no_options, 1, 1, cli_login},
+};
+
+static const struct wf_option common[] = {
+    {"identity", WF_OPTION_TEXT, "FILE", "who acts: an identity file, its JSON, or a token file"},
+    {"controller", WF_OPTION_TEXT, "HOST:PORT", "instead of the one that login remembered"},
+    {NULL, WF_OPTION_FLAG, NULL, NULL},
+};
+
+int main(int argc, char **argv)
+{
+    const size_t n = sizeof everyday / sizeof *everyday;
+    size_t rows = 0;
+    while (cli_admin_commands[rows].name != NULL)
+        rows++;
+    struct wf_command *commands = calloc(n + rows + 1, sizeof *commands);
+    if (commands == NULL)
+        return 1;
+    memcpy(commands, everyday, sizeof everyday);
+    memcpy(commands + n, cli_admin_commands, rows * sizeof *commands);
+    const struct wf_program program = {
+        "weft", "Reach services inside private networks by name, end to end encrypted.", commands,
+        common};
+    int status = wf_program_run(&program, argc, argv);
+    free(commands);
+    return status;
+}

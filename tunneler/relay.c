@@ -1,0 +1,431 @@
+/*
+ * Happy path: begin -> bytes both ways -> TCP's end becomes the stream's end
+ * and the stream's end a shutdown -> both seen -> both closed -> freed.
+ * - the stream takes fewer bytes than TCP gave: the rest is kept, TCP is not
+ *   read until `writable`
+ * - TCP takes fewer bytes than the stream gave: they wait in `out`; once that
+ *   is full the stream is told to hold back, and resumed when it is written
+ * - the stream is closed with an error: TCP reset
+ * - TCP fails: stream reset
+ */
+#include "tunneler/relay.h"
+#include "proto/base/buf.h"
+#include "proto/base/log.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define READ_SIZE (4u * WEFT_PIECE)
+#define OUT_MAX (128u * 1024u)
+#define SOCKET_SEND (1024 * 1024)
+#define SOCKET_RECEIVE (4 * 1024 * 1024)
+
+struct relays {
+    struct tunneler *tunneler; /* borrowed: outlives us */
+    uv_prepare_t flush;        /* runs before the loop waits; active while `dirty` has members */
+    wf_node dirty;             /* of relay.dirty */
+    wf_node all;               /* of relay.node */
+    size_t count;
+    uint8_t *spare_out;      /* owned: one idle output buffer, to save the allocator's work */
+    char scratch[READ_SIZE]; /* what TCP is read into */
+};
+
+struct relay {
+    wf_node node, dirty;
+    struct tunneler *tunneler; /* borrowed: outlives us */
+    uv_tcp_t tcp;
+    weft_stream *stream; /* owned; NULL before it is known and after its `closed` */
+    uint8_t *out;        /* owned: bytes for TCP, OUT_MAX large; NULL while empty */
+    size_t out_len;
+    uint8_t *sending; /* owned: under `write`; NULL while none is pending */
+    size_t sending_len;
+    uv_write_t write;
+    uv_shutdown_t shutdown;
+    uint8_t *rest; /* owned: bytes from TCP that the stream did not take */
+    size_t rest_len, rest_at;
+    bool held; /* the stream waits for weft_stream_resume */
+    bool begun;
+    bool tcp_ended;    /* TCP's end was read and passed on, or is behind `rest` */
+    bool stream_ended; /* the stream's end came */
+    bool shut;         /* our side of TCP is shut down */
+    bool closing;      /* uv_close was called */
+};
+
+static void flush(relay *r);
+
+/* ---- all of them */
+
+static void on_flush(uv_prepare_t *prepare)
+{
+    struct relays *all = prepare->data;
+    while (!wf_list_is_empty(&all->dirty)) {
+        relay *r = wf_container_of(all->dirty.next, relay, dirty);
+        wf_list_remove(&r->dirty);
+        flush(r);
+    }
+    uv_prepare_stop(prepare);
+}
+
+struct relays *relays_open(struct tunneler *tunneler)
+{
+    struct relays *all = calloc(1, sizeof *all);
+    if (all == NULL)
+        return NULL;
+    all->tunneler = tunneler;
+    wf_list_init(&all->dirty);
+    wf_list_init(&all->all);
+    uv_prepare_init(tunneler->loop, &all->flush);
+    all->flush.data = all;
+    return all;
+}
+
+static void on_relays_closed(uv_handle_t *handle)
+{
+    struct relays *all = handle->data;
+    free(all->spare_out);
+    free(all);
+}
+
+void relays_close(struct relays *all)
+{
+    uv_close((uv_handle_t *)&all->flush, on_relays_closed);
+}
+
+size_t relays_count(const struct relays *all)
+{
+    return all->count;
+}
+
+void relays_cut(struct relays *all)
+{
+    for (wf_node *n = all->all.next, *next; n != &all->all; n = next) {
+        next = n->next;
+        relay_cut(wf_container_of(n, relay, node), WEFT_ECANCELED, "the tunneler stops");
+    }
+}
+
+/* ---- life and end of one */
+
+relay *relay_new(struct tunneler *t)
+{
+    if (t->relays->count >= t->sessions_max)
+        return NULL;
+    relay *r = calloc(1, sizeof *r);
+    if (r == NULL)
+        return NULL;
+    if (uv_tcp_init(t->loop, &r->tcp) != 0) {
+        free(r);
+        return NULL;
+    }
+    r->tunneler = t;
+    r->tcp.data = r;
+    r->dirty.next = r->dirty.prev = &r->dirty;
+    wf_list_push(&t->relays->all, &r->node);
+    t->relays->count++;
+    t->counters.sessions_open = t->relays->count;
+    return r;
+}
+
+uv_tcp_t *relay_tcp(relay *r)
+{
+    return &r->tcp;
+}
+
+void relay_set_stream(relay *r, weft_stream *stream)
+{
+    r->stream = stream;
+}
+
+static void drop_out(relay *r)
+{
+    struct relays *all = r->tunneler->relays;
+    if (r->out != NULL && all->spare_out == NULL)
+        all->spare_out = r->out;
+    else
+        free(r->out);
+    r->out = NULL;
+    r->out_len = 0;
+}
+
+static void maybe_free(relay *r)
+{
+    if (r->stream != NULL || !r->closing || r->tcp.data != NULL)
+        return;
+    struct tunneler *t = r->tunneler;
+    drop_out(r);
+    wf_list_remove(&r->node);
+    t->relays->count--;
+    t->counters.sessions_open = t->relays->count;
+    free(r->sending);
+    free(r->rest);
+    free(r);
+}
+
+static void on_tcp_closed(uv_handle_t *handle)
+{
+    relay *r = handle->data;
+    handle->data = NULL; /* says that the handle is gone */
+    maybe_free(r);
+}
+
+/* Closes TCP: by FIN after a clean end, else by RST. */
+static void close_tcp(relay *r, bool clean)
+{
+    if (r->closing)
+        return;
+    r->closing = true;
+    wf_list_remove(&r->dirty);
+    if (clean || uv_tcp_close_reset(&r->tcp, on_tcp_closed) != 0)
+        uv_close((uv_handle_t *)&r->tcp, on_tcp_closed);
+}
+
+void relay_cut(relay *r, weft_err err, const char *why)
+{
+    if (r->stream != NULL)
+        weft_stream_reset(r->stream, err, why); /* `closed` follows */
+    close_tcp(r, false);
+}
+
+static void maybe_done(relay *r)
+{
+    if (!r->shut || !r->tcp_ended || r->rest != NULL)
+        return;
+    close_tcp(r, true); /* the stream closes by itself once both ends crossed */
+}
+
+/* ---- stream to TCP */
+
+static void on_shutdown(uv_shutdown_t *request, int status)
+{
+    relay *r = wf_container_of(request, relay, shutdown);
+    if (r->closing)
+        return;
+    r->shut = true;
+    if (status != 0)
+        relay_cut(r, WEFT_ERESET, uv_strerror(status));
+    else
+        maybe_done(r);
+}
+
+static void on_written(uv_write_t *write, int status)
+{
+    relay *r = wf_container_of(write, relay, write);
+    free(r->sending);
+    r->sending = NULL;
+    if (r->closing)
+        return;
+    if (status != 0) {
+        relay_cut(r, WEFT_ERESET, uv_strerror(status));
+        return;
+    }
+    flush(r);
+}
+
+/* Sends what waits; what the socket doesn't take goes on under `write`. */
+static void flush(relay *r)
+{
+    if (r->closing || r->sending != NULL)
+        return;
+    if (r->out_len != 0) {
+        uv_buf_t buf = uv_buf_init((char *)r->out, (unsigned)r->out_len);
+        int n = uv_try_write((uv_stream_t *)&r->tcp, &buf, 1);
+        if (n < 0 && n != UV_EAGAIN) {
+            relay_cut(r, WEFT_ERESET, uv_strerror(n));
+            return;
+        }
+        size_t sent = n > 0 ? (size_t)n : 0;
+        if (sent == r->out_len) {
+            drop_out(r);
+        } else {
+            r->sending = r->out;
+            r->sending_len = r->out_len;
+            r->out = NULL;
+            r->out_len = 0;
+            buf = uv_buf_init((char *)r->sending + sent, (unsigned)(r->sending_len - sent));
+            n = uv_write(&r->write, (uv_stream_t *)&r->tcp, &buf, 1, on_written);
+            if (n != 0) {
+                free(r->sending);
+                r->sending = NULL;
+                relay_cut(r, WEFT_ENOMEM, uv_strerror(n));
+                return;
+            }
+        }
+    }
+    if (r->held && r->stream != NULL && r->out_len < OUT_MAX) {
+        r->held = false;
+        weft_stream_resume(r->stream);
+    }
+    if (r->stream_ended && r->out_len == 0 && r->sending == NULL && !r->shut &&
+        r->shutdown.handle == NULL) {
+        int rc = uv_shutdown(&r->shutdown, (uv_stream_t *)&r->tcp, on_shutdown);
+        if (rc != 0)
+            relay_cut(r, WEFT_ERESET, uv_strerror(rc));
+    }
+}
+
+static void make_dirty(relay *r)
+{
+    struct relays *all = r->tunneler->relays;
+    if (wf_node_is_linked(&r->dirty) || r->sending != NULL)
+        return;
+    wf_list_push(&all->dirty, &r->dirty);
+    uv_prepare_start(&all->flush, on_flush);
+}
+
+static bool need_out(relay *r)
+{
+    struct relays *all = r->tunneler->relays;
+    if (r->out == NULL) {
+        r->out = all->spare_out;
+        all->spare_out = NULL;
+    }
+    if (r->out == NULL)
+        r->out = malloc(OUT_MAX);
+    return r->out != NULL;
+}
+
+static size_t on_data(weft_stream *stream, void *arg, const uint8_t *data, size_t len)
+{
+    relay *r = arg;
+    (void)stream;
+    if (r->closing)
+        return len;
+    if (!need_out(r)) {
+        relay_cut(r, WEFT_ENOMEM, "out of memory");
+        return len;
+    }
+    size_t room = OUT_MAX - r->out_len, some = len < room ? len : room;
+    memcpy(r->out + r->out_len, data, some);
+    r->out_len += some;
+    r->tunneler->counters.bytes_to_tcp += some;
+    if (r->out_len == OUT_MAX && r->sending == NULL) {
+        wf_list_remove(&r->dirty);
+        flush(r);
+    } else {
+        make_dirty(r);
+    }
+    if (some < len)
+        r->held = true;
+    return some;
+}
+
+static void on_ended(weft_stream *stream, void *arg)
+{
+    relay *r = arg;
+    (void)stream;
+    r->stream_ended = true;
+    make_dirty(r);
+}
+
+/* ---- TCP to stream */
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
+{
+    relay *r = handle->data;
+    (void)suggested;
+    *out = uv_buf_init(r->tunneler->relays->scratch, READ_SIZE);
+}
+
+static void pass_end(relay *r)
+{
+    r->tcp_ended = true;
+    if (r->stream != NULL)
+        (void)weft_stream_end(r->stream);
+    maybe_done(r);
+}
+
+static void on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
+{
+    relay *r = tcp->data;
+    size_t taken = 0;
+    if (n == 0 || r->closing)
+        return;
+    if (n == UV_EOF) {
+        uv_read_stop(tcp);
+        pass_end(r);
+        return;
+    }
+    if (n < 0) {
+        relay_cut(r, WEFT_ERESET, uv_strerror((int)n));
+        return;
+    }
+    size_t len = (size_t)n;
+    if (r->stream == NULL)
+        return;
+    if (weft_stream_write(r->stream, buf->base, len, &taken) != WEFT_OK)
+        return; /* `closed` follows */
+    r->tunneler->counters.bytes_to_stream += taken;
+    if (taken == len)
+        return;
+    uv_read_stop(tcp);
+    r->rest = malloc(len - taken);
+    if (r->rest == NULL) {
+        relay_cut(r, WEFT_ENOMEM, "out of memory");
+        return;
+    }
+    memcpy(r->rest, buf->base + taken, len - taken);
+    r->rest_len = len - taken;
+    r->rest_at = 0;
+}
+
+static void on_writable(weft_stream *stream, void *arg)
+{
+    relay *r = arg;
+    size_t taken = 0;
+    if (r->rest == NULL || r->closing)
+        return;
+    if (weft_stream_write(stream, r->rest + r->rest_at, r->rest_len - r->rest_at, &taken) !=
+        WEFT_OK)
+        return;
+    r->rest_at += taken;
+    r->tunneler->counters.bytes_to_stream += taken;
+    if (r->rest_at < r->rest_len)
+        return;
+    free(r->rest);
+    r->rest = NULL;
+    uv_read_start((uv_stream_t *)&r->tcp, on_alloc, on_read);
+}
+
+static void on_opened(weft_stream *stream, void *arg, const struct weft_peer *peer)
+{
+    (void)stream;
+    wf_log_debug("session %s of %s with %s opened", peer->session, peer->service, peer->name);
+    relay_begin(arg);
+}
+
+static void on_closed(weft_stream *stream, void *arg, weft_err err, const char *why)
+{
+    relay *r = arg;
+    (void)stream;
+    r->stream = NULL;
+    if (err != WEFT_OK && !r->closing) {
+        r->tunneler->counters.broken++;
+        if (!r->begun)
+            r->tunneler->counters.dial_failures++;
+        wf_log_info("session did not end cleanly: %s",
+                    why != NULL && *why ? why : weft_err_sentence(err));
+        close_tcp(r, false);
+    }
+    maybe_free(r);
+}
+
+const struct weft_stream_handler relay_stream_handler = {
+    .opened = on_opened,
+    .data = on_data,
+    .ended = on_ended,
+    .writable = on_writable,
+    .closed = on_closed,
+};
+
+void relay_begin(relay *r)
+{
+    int send = SOCKET_SEND, receive = SOCKET_RECEIVE;
+    if (r->begun || r->closing)
+        return;
+    r->begun = true;
+    uv_tcp_nodelay(&r->tcp, 1);
+    uv_send_buffer_size((uv_handle_t *)&r->tcp, &send);
+    uv_recv_buffer_size((uv_handle_t *)&r->tcp, &receive);
+    int rc = uv_read_start((uv_stream_t *)&r->tcp, on_alloc, on_read);
+    if (rc != 0)
+        relay_cut(r, WEFT_ERESET, uv_strerror(rc));
+}

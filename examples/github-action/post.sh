@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# The step of action.yml. Inputs come as INPUT_... variables, the identity as
+# WEFT_IDENTITY (the JSON itself), the webhook secret as WEFT_WEBHOOK_SECRET.
+set -euo pipefail
+umask 077
+
+fail() {
+  echo "::error::$1"
+  exit "${2:-2}"
+}
+
+work=$(mktemp -d "${RUNNER_TEMP:-/tmp}/weft-post.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 143' TERM
+trap 'exit 130' INT
+
+: "${GITHUB_OUTPUT:=/dev/null}"
+[ -n "${INPUT_SERVICE:-}" ] || fail "service: say which one"
+case "${WEFT_IDENTITY:-}" in
+  '{'*) ;;
+  '') fail "identity: the secret is empty (is it available to this workflow?)" ;;
+  *) fail "identity: expected the identity's JSON, not a path or a token" ;;
+esac
+export WEFT_IDENTITY XDG_STATE_HOME="$work/state"
+if [ -n "${WEFT_WEBHOOK_SECRET:-}" ]; then export WEFT_WEBHOOK_SECRET; else unset WEFT_WEBHOOK_SECRET; fi
+
+weft=${INPUT_WEFT:-}
+if [ -n "${INPUT_WEFT_URL:-}" ]; then
+  [[ "${INPUT_WEFT_SHA256:-}" =~ ^[0-9a-f]{64}$ ]] || fail "weft-sha256: 64 hex digits are needed with weft-url"
+  weft=$work/weft
+  curl --fail --silent --show-error --location --proto '=https,file' --max-time 120 --max-filesize 104857600 \
+    --output "$weft" "$INPUT_WEFT_URL" || fail "weft-url: the program could not be fetched" 4
+  echo "$INPUT_WEFT_SHA256  $weft" | sha256sum --check --quiet || fail "weft-sha256: the fetched program is another one" 5
+  chmod 700 "$weft"
+fi
+[ -n "$weft" ] || weft=$(command -v weft) || fail "weft: not in PATH; give weft or weft-url"
+[ -x "$weft" ] || fail "weft: $weft is no program"
+
+if [ -n "${INPUT_DATA_FILE:-}" ]; then
+  data=@$INPUT_DATA_FILE
+elif [ -n "${INPUT_DATA:-}" ]; then
+  printf '%s' "$INPUT_DATA" >"$work/data"
+  data=@$work/data
+elif [ -n "${GITHUB_EVENT_PATH:-}" ]; then
+  data=@$GITHUB_EVENT_PATH
+else
+  fail "data: nothing to send"
+fi
+
+arguments=(post "$INPUT_SERVICE" "${INPUT_PATH:-/}" --data "$data" --method "${INPUT_METHOD:-POST}"
+  --timeout "${INPUT_TIMEOUT:-60s}" --retry "${INPUT_RETRY:-3}")
+[ -z "${INPUT_EVENT:-}" ] || arguments+=(--header "X-GitHub-Event: $INPUT_EVENT")
+[ -z "${GITHUB_RUN_ID:-}" ] || arguments+=(--header "X-GitHub-Delivery: ${GITHUB_RUN_ID}-${GITHUB_RUN_ATTEMPT:-1}")
+
+code=0
+"$weft" "${arguments[@]}" >"$work/body" 2>"$work/words" || code=$?
+cat "$work/words" >&2
+status=$(sed -n 's/^HTTP \([0-9]\{3\}\)$/\1/p' "$work/words" | tail -n 1)
+
+mark=weft_$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+{
+  echo "status=$status"
+  echo "body<<$mark"
+  head -c 65536 "$work/body" | tr -d '\000'
+  echo
+  echo "$mark"
+} >>"$GITHUB_OUTPUT"
+[ "$code" = 0 ] || fail "weft post $INPUT_SERVICE: $(tail -n 1 "$work/words")" "$code"

@@ -26,12 +26,10 @@ struct resolving {
 };
 
 struct wf_dialing {
-    uv_connect_t connect;
     struct resolving *resolving; /* borrowed: it frees itself */
     struct sockaddr_storage addresses[TRIES_MAX];
     size_t count, next;
-    uint64_t end;   /* of all tries */
-    bool is_trying; /* a connect is pending */
+    uint64_t end; /* of all tries */
 };
 
 void wf_dialing_free(wf_link *link)
@@ -49,12 +47,11 @@ void wf_dialing_free(wf_link *link)
 
 static void on_connect(uv_connect_t *connect, int status)
 {
-    wf_link *link = connect->data;
+    wf_link *link = wf_container_of(connect, wf_link, once.connect);
 
     if (link->state != LINK_CONNECTING)
         return; /* the close callback goes on */
     assert(link->dialing != NULL);
-    link->dialing->is_trying = false;
     if (status == UV_ECANCELED)
         return; /* overdue: the close callback tries the next */
     if (status < 0) {
@@ -71,7 +68,6 @@ static void on_connect(uv_connect_t *connect, int status)
 /* One try; false if it failed at once, with the handle as fresh as before. */
 static int try_one(wf_link *link, const struct sockaddr *address)
 {
-    struct wf_dialing *dialing = link->dialing;
     int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return uv_translate_sys_error(errno);
@@ -81,9 +77,7 @@ static int try_one(wf_link *link, const struct sockaddr *address)
         return status;
     }
     wf_net_tune(link->net, &link->tcp, false);
-    dialing->connect.data = link;
-    status = uv_tcp_connect(&dialing->connect, &link->tcp, address, on_connect);
-    dialing->is_trying = status == 0;
+    status = uv_tcp_connect(&link->once.connect, &link->tcp, address, on_connect);
     return status;
 }
 

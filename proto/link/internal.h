@@ -149,7 +149,10 @@ struct wf_link {
     size_t queued;                        /* bytes in the chunks */
     size_t writing;                       /* of those, with the pending uv_write; 0: none pending */
     uv_write_t write;
-    uv_shutdown_t shutdown;
+    union { /* the first and the last request of a connection */
+        uv_connect_t connect;
+        uv_shutdown_t shutdown;
+    } once;
     bool is_shut;    /* uv_shutdown was asked for */
     bool is_blocked; /* someone may wait for `drained` */
     bool is_broken;  /* the socket takes nothing more; the reading side will say why */

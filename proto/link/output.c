@@ -269,6 +269,6 @@ void wf_output_shut(wf_link *link)
     if (link->is_shut || link->writing > 0 || link->queued > 0)
         return;
     link->is_shut = true;
-    if (uv_shutdown(&link->shutdown, (uv_stream_t *)&link->tcp, on_shut) != 0)
+    if (uv_shutdown(&link->once.shutdown, (uv_stream_t *)&link->tcp, on_shut) != 0)
         wf_link_finish(link);
 }

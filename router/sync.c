@@ -1,0 +1,192 @@
+/*
+ * The controller, as long as it is there: member records, floors, the bundle.
+ * The router needs it for nothing at run time: all of it is kept on disk.
+ *
+ * Happy path: the uplink comes up -> "sync" -> what it answers is taken and
+ * kept -> pushes of floors and notices come -> a notice of members: "sync" again.
+ *
+ * Failure modes: the controller is away, or "sync" fails: the uplink keeps
+ * trying, everything else goes on; a record that doesn't verify: it is left
+ * out, logged, the rest is taken.
+ */
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
+#include "router/inside.h"
+
+static void take_member(struct router *router, const Weft__Wire__Signed *record)
+{
+    struct member *member;
+    bool changed;
+    wf_why why = {""};
+
+    if (record == NULL)
+        return;
+    if (members_learn(&router->members, router->trust, record, wf_now_wall_ms(), &member, &changed,
+                      &why) != WEFT_OK)
+        wf_log_warn("member record from the controller not taken: %s", why.text);
+    else if (changed)
+        router_set_dirty(router, DIRTY_MEMBERS);
+}
+
+static void take_bundle(struct router *router, const Weft__Wire__Signed *bundle)
+{
+    bool changed = false;
+    wf_why why = {""};
+    wf_buf encoded;
+    weft_err err;
+
+    if (bundle == NULL)
+        return;
+    wf_buf_init(&encoded, WF_BUNDLE_MAX);
+    err = wf_signed_encode(bundle, &encoded);
+    if (err == WEFT_OK)
+        err =
+            pki_trust_update(router->trust, wf_span_of(encoded.data, encoded.len), &changed, &why);
+    wf_buf_fini(&encoded);
+    if (err != WEFT_OK)
+        wf_log_warn("trust bundle from the controller not taken: %s", why.text);
+    else if (changed)
+        router_set_dirty(router, DIRTY_BUNDLE);
+}
+
+static void take_floors(struct router *router, Weft__Wire__Signed *const *sets, size_t count,
+                        wf_link *link)
+{
+    wf_why why = {""};
+
+    if (revoke_take(router, sets, count, link, &why) != WEFT_OK)
+        wf_log_warn("revocations from the controller not taken: %s", why.text);
+}
+
+static void synced(void *arg, weft_err code, const char *reason, wf_span result)
+{
+    struct router *router = arg;
+    Weft__Wire__SyncResult *answer = NULL;
+    wf_why why = {""};
+    weft_err err = code;
+
+    router->is_syncing = false;
+    if (router->state == ROUTER_CLOSING)
+        return;
+    if (err == WEFT_OK) {
+        err = wf_sync_result_decode(result.data, result.len, &answer, &why);
+        reason = why.text;
+    }
+    if (err != WEFT_OK) {
+        wf_log_warn("sync with the controller failed: %s", reason);
+    } else {
+        take_bundle(router, answer->bundle);
+        take_floors(router, answer->floors, answer->n_floors, NULL);
+        take_member(router, answer->member);
+        for (size_t i = 0; i < answer->n_members; i++)
+            take_member(router, answer->members[i]);
+        wf_log_debug("in step with the controller: %zu routers, floors of version %llu",
+                     wf_map_count(router->members.by_id),
+                     (unsigned long long)pki_floors_version(pki_trust_floors(router->trust)));
+        router_after_members(router);
+    }
+    wf_sync_result_free(answer);
+    if (router->sync_again) {
+        router->sync_again = false;
+        sync_now(router);
+    }
+}
+
+void sync_now(struct router *router)
+{
+    if (router->controller == NULL || !wf_uplink_is_up(router->controller))
+        return; /* coming up will do it */
+    if (router->is_syncing) {
+        router->sync_again = true;
+        return;
+    }
+    router->is_syncing = wf_uplink_call(router->controller, "sync", wf_span_of(NULL, 0), WF_CALL_MS,
+                                        synced, router) == WEFT_OK;
+}
+
+static void controller_up(wf_uplink *uplink, void *arg, wf_link *link,
+                          const Weft__Wire__Hello *hello)
+{
+    struct router *router = arg;
+
+    (void)uplink;
+    (void)hello;
+    wf_log_info("the controller is there (%s)", wf_link_remote(link));
+    sync_now(router);
+    report_changed(router);
+}
+
+static void controller_control(wf_uplink *uplink, void *arg, Weft__Wire__Control *message)
+{
+    struct router *router = arg;
+    wf_link *link = wf_uplink_link(uplink);
+
+    switch (message->of_case) {
+    case WEFT__WIRE__CONTROL__OF_FLOORS:
+        take_floors(router, message->floors->sets, message->floors->n_sets, link);
+        return;
+    case WEFT__WIRE__CONTROL__OF_FLOORS_WANTED:
+        router_level_floors(router, link, message->floors_wanted->have, false);
+        return;
+    case WEFT__WIRE__CONTROL__OF_NOTICE:
+        take_bundle(router, message->notice->bundle);
+        revoke_cut_sessions(router, message->notice);
+        if (message->notice->members)
+            sync_now(router);
+        return;
+    default:
+        wf_log_warn("the controller sent a message that is not its to send");
+    }
+}
+
+static void controller_down(wf_uplink *uplink, void *arg, weft_err err, const wf_why *why,
+                            uint64_t retry_ms)
+{
+    (void)uplink;
+    (void)arg;
+    (void)err;
+    wf_log_info("no controller: %s; again in %llu ms. Dials and circuits go on without it",
+                why->text, (unsigned long long)retry_ms);
+}
+
+static void controller_closed(wf_uplink *uplink, void *arg)
+{
+    struct router *router = arg;
+
+    (void)uplink;
+    router->controller = NULL;
+    router_part_gone(router);
+}
+
+static const struct wf_uplink_handler handler = {
+    .up = controller_up,
+    .control = controller_control,
+    .down = controller_down,
+    .closed = controller_closed,
+};
+
+weft_err sync_open(struct router *router, const wf_address *controllers, size_t count)
+{
+    struct wf_uplink_config config = {
+        .link =
+            {
+                .tls = router->tls,
+                .alpn = PKI_ALPN_LINK,
+                .kinds = PKI_CONTROLLER,
+                .hello = router_hello,
+                .hello_arg = router,
+            },
+        .addresses = controllers,
+        .address_count = count,
+        .handler = &handler,
+        .arg = router,
+    };
+
+    return wf_uplink_open(router->net, &config, &router->controller);
+}
+
+void sync_close(struct router *router)
+{
+    if (router->controller != NULL)
+        wf_uplink_close(router->controller);
+}

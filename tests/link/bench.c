@@ -77,12 +77,45 @@ const struct wf_link_handler bench_handler = {
     .closed = bench_on_closed,
 };
 
-static const struct wf_link_handler *bench_accepted(void *arg, wf_link *link, void **link_arg)
+static void crowd_on_up(wf_link *link, void *arg, const Weft__Wire__Hello *hello)
+{
+    (void)link;
+    (void)arg;
+    (void)hello;
+}
+
+static void crowd_on_control(wf_link *link, void *arg, Weft__Wire__Control *message)
+{
+    (void)link;
+    (void)arg;
+    (void)message;
+}
+
+static void crowd_on_closed(wf_link *link, void *arg, weft_err err, const wf_why *why)
+{
+    struct bench *b = arg;
+    (void)link;
+    (void)err;
+    (void)why;
+    b->crowd_closed++;
+}
+
+static const struct wf_link_handler crowd_handler = {
+    .up = crowd_on_up,
+    .control = crowd_on_control,
+    .closed = crowd_on_closed,
+};
+
+const struct wf_link_handler *bench_accepted(void *arg, wf_link *link, void **link_arg)
 {
     struct bench *b = arg;
     b->accepted++;
     if (b->refuse)
         return NULL;
+    if (b->crowd) {
+        *link_arg = b;
+        return &crowd_handler;
+    }
     b->server.link = link;
     *link_arg = &b->server;
     return &bench_handler;

@@ -46,11 +46,14 @@ struct bench {
     wf_address address;
     struct end server, client; /* server: of the newest accepted link */
     bool refuse;
+    bool crowd; /* accepted links are only counted, not written down in `server` */
+    unsigned crowd_closed;
     unsigned accepted;
     char log[16384]; /* every line that was logged */
 };
 
 extern const struct wf_link_handler bench_handler;
+const struct wf_link_handler *bench_accepted(void *arg, wf_link *link, void **link_arg);
 
 /* A loop, a net and the authority's nodes; the log goes to bench.log. */
 void bench_init(struct bench *b);

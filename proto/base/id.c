@@ -15,7 +15,7 @@ wf_id wf_id_random(void)
         if (got > 0)
             have += (size_t)got;
         else if (errno != EINTR)
-            abort(); /* a guessable id is worse than no process */
+            abort(); /* house: may call abort: a guessable id is worse than no process */
     }
     return id;
 }

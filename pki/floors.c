@@ -218,10 +218,8 @@ static weft_err raise_all(wf_map *target, const wf_map *known, const Weft__Wire_
         bool named = key_from_wire(w, &in.key);
         assert(named);
         (void)named;
-        if (in.key.b[0] == FLOOR_KEY) { /* permanent, and always a cut */
-            in.cut = true;
+        if (in.key.b[0] == FLOOR_KEY) /* permanent; its presence is the cut */
             in.expires = 0;
-        }
         const struct floor *old = wf_map_find(known, in.key.b, in.key.len);
         if (old != NULL && is_over(old, now))
             old = NULL;

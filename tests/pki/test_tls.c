@@ -3,6 +3,7 @@
 #include "proto/base/clock.h"
 #include "tests/helpers/authority.h"
 #include "tests/helpers/test.h"
+#include "tests/pki/forge.h"
 #include "tests/pki/pair.h"
 #include <openssl/err.h>
 #include <stdlib.h>
@@ -156,11 +157,40 @@ static void bytes_may_come_one_by_one(void **state)
 
 static void the_server_sends_nothing_after_the_handshake(void **state)
 {
+    struct world *w = *state;
     struct pair p;
-    meet(&p, *state);
-    say(&p.client, "x", 1);
+    pair_open(&p, w->ci_ctx, link_to_router, w->router_ctx, link_from_identity);
     pair_carry(&p.client, &p.server, 0);
+    pair_carry(&p.server, &p.client, 0);
+    pair_carry(&p.client, &p.server, 0);
+    assert_true(pki_tls_is_up(p.server.tls));
     assert_int_equal(p.server.out.len, 0); /* no ticket */
+    pair_close(&p);
+}
+
+static void a_peer_is_named_only_once_it_has_proved_its_key(void **state)
+{
+    struct world *w = *state;
+    struct pair p;
+    pair_open(&p, w->ci_ctx, link_to_router, w->router_ctx, link_from_identity);
+    while (p.client.out.len + p.server.out.len > 0) {
+        for (int i = 0; i < 2; i++) {
+            struct end *from = i == 0 ? &p.client : &p.server;
+            struct end *to = i == 0 ? &p.server : &p.client;
+            wf_buf moving = from->out;
+            wf_buf_init(&from->out, moving.max);
+            for (size_t at = 0; at < moving.len; at++) {
+                pair_feed(to, moving.data + at, 1);
+                bool up = pki_tls_is_up(to->tls);
+                assert_int_equal(pki_tls_peer(to->tls) != NULL, up);
+                assert_int_equal(pki_tls_peer_chain(to->tls) != NULL, up);
+                assert_int_equal(pki_tls_alpn(to->tls) != 0, up);
+                assert_int_equal(pki_tls_can_write(to->tls), up);
+            }
+            wf_buf_fini(&moving);
+        }
+    }
+    assert_true(pki_tls_is_up(p.client.tls) && pki_tls_is_up(p.server.tls));
     pair_close(&p);
 }
 
@@ -556,6 +586,35 @@ static void a_peer_that_is_not_the_one_expected_is_refused(void **state)
     assert_refused(&p, WEFT_ECREDENTIAL, WEFT_ECREDENTIAL);
 }
 
+static void a_certificate_of_a_client_makes_no_server(void **state)
+{
+    struct world *w = *state;
+    struct pair p;
+    char uri[PKI_SPIFFE_MAX];
+    X509 *ca = pki_chain_x509(pki_ca_chain(w->a.identities), 0);
+    pki_spiffe_text("test.weft", PKI_IDENTITY, &w->host.id, uri);
+    struct forge f =
+        forge_leaf(pki_ca_key(w->a.identities), ca, pki_key_evp(w->host.key), uri, w->a.now);
+    f.extended = "clientAuth," PKI_ARC_TEXT ".1";
+    X509 *leaf = forge_make(&f);
+    STACK_OF(X509) *rest = sk_X509_new_null();
+    struct authority_node half = w->host;
+    wf_why why;
+    sk_X509_push(rest, ca);
+    assert_int_equal(pki_chain_from_x509s(leaf, rest, &half.chain, &why), WEFT_OK);
+    pki_tls_ctx *ctx = authority_tls(&half, w->near);
+    pair_open(&p, ctx, e2e_to_host, w->host_ctx, e2e_from_dialer);
+    pair_settle(&p);
+    assert_true(pki_tls_is_up(p.server.tls));
+    pair_close(&p);
+    pair_open(&p, w->ci_ctx, e2e_to_host, ctx, e2e_from_dialer);
+    assert_refused(&p, WEFT_ECREDENTIAL, WEFT_ECREDENTIAL);
+    pki_tls_ctx_unref(ctx);
+    pki_chain_free(half.chain);
+    sk_X509_free(rest);
+    X509_free(leaf);
+}
+
 static void no_common_protocol_is_refused(void **state)
 {
     struct world *w = *state;
@@ -703,6 +762,7 @@ static void a_client_that_withholds_its_certificate_is_refused(void **state)
     offer(&s, "weft/1");
     stranger_meets(&s, &p.server);
     assert_int_equal(p.server.err, WEFT_ECREDENTIAL);
+    assert_string_equal(p.server.why.text, "the peer shows no certificate");
     assert_false(pki_tls_is_up(p.server.tls));
     stranger_close(&s);
     pair_close(&p);
@@ -997,6 +1057,7 @@ int main(void)
         IN_WORLD(the_chain_of_the_peer_is_there_for_who_asks),
         IN_WORLD(bytes_may_come_one_by_one),
         IN_WORLD(the_server_sends_nothing_after_the_handshake),
+        IN_WORLD(a_peer_is_named_only_once_it_has_proved_its_key),
         IN_WORLD(keys_of_all_three_kinds_are_accepted),
         IN_WORLD(one_write_of_a_record_is_one_record),
         IN_WORLD(a_host_speaks_in_its_first_flight),
@@ -1016,6 +1077,7 @@ int main(void)
         IN_WORLD(both_sides_learn_that_the_server_is_revoked),
         IN_WORLD(renewing_forgives_expiry_and_neither_revocation_nor_old_age),
         IN_WORLD(a_peer_that_is_not_the_one_expected_is_refused),
+        IN_WORLD(a_certificate_of_a_client_makes_no_server),
         IN_WORLD(no_common_protocol_is_refused),
         IN_WORLD(an_enrollee_knows_the_server_by_its_key_alone),
         IN_WORLD(an_enrollee_sends_nothing_to_a_server_with_another_key),

@@ -57,13 +57,20 @@ typedef struct weft_why {
     char text[WEFT_WHY_MAX];
 } weft_why;
 
+/* libweft.so shows these functions though everything else in it is hidden. */
+#if defined(__GNUC__)
+#define WEFT_ERR_API __attribute__((visibility("default")))
+#else
+#define WEFT_ERR_API
+#endif
+
 /*
  * Each accepts any int, known or not; an unknown number reads as
  * WEFT_EINTERNAL. The strings are static.
  */
-const char *weft_err_name(int err);     /* "WEFT_EREFUSED" */
-const char *weft_err_sentence(int err); /* "refused by policy" */
-int weft_err_exit_status(int err);      /* 0..6, see above */
+WEFT_ERR_API const char *weft_err_name(int err);     /* "WEFT_EREFUSED" */
+WEFT_ERR_API const char *weft_err_sentence(int err); /* "refused by policy" */
+WEFT_ERR_API int weft_err_exit_status(int err);      /* 0..6, see above */
 
 #ifdef __cplusplus
 }

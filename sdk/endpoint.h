@@ -1,0 +1,181 @@
+/*
+ * The endpoint's inside: what its streams, listeners, routers and controller
+ * share. Only files of sdk/ include it.
+ */
+#ifndef SDK_ENDPOINT_H
+#define SDK_ENDPOINT_H
+
+#include "pki/identity.h"
+#include "proto/link/uplink.h"
+#include "sdk/edge.h"
+#include "sdk/grants.h"
+#include "sdk/jobs.h"
+#include "sdk/session.h"
+#include "sdk/timer.h"
+#include <weft/weft.h>
+
+/* Edges of one endpoint, and how many of them a listener binds on. */
+#define WF_EDGES_MAX 8u
+#define WF_BINDS_MAX 4u
+
+/* Nothing uses it any more for this long: it is closed. */
+#define WF_IDLE_CLOSE_MS 60000u
+/* A session older than this keeps a connection to the controller. */
+#define WF_SESSION_OLD_MS 60000u
+/* How long a session that was given up waits for the other side's close_notify. */
+#define WF_LINGER_MS 5000u
+#define WF_RACE_MS 300u    /* until the next router is tried beside the first */
+#define WF_HOUSE_MS 15000u /* between two looks at what changes with time */
+
+struct wf_route {
+    wf_edge *edge; /* NULL: the slot is free */
+    bool is_closing;
+    bool failed;         /* in the present race */
+    bool is_up;          /* the application was told so */
+    uint64_t idle_since; /* mono ms; 0: in use */
+};
+
+struct wf_routers {
+    struct wf_route routes[WF_EDGES_MAX];
+    wf_node waiting; /* streams (struct wf_wait) that need a router */
+    wf_timer *race;  /* owned */
+    bool racing;
+    size_t race_next; /* of the known routers, the one to try next */
+    size_t race_tried;
+    wf_why last_why; /* of the last failure */
+};
+
+struct wf_controller {
+    wf_uplink *uplink; /* NULL: not wanted now */
+    bool is_closing;
+    bool is_up;
+    uint64_t used;   /* mono ms of the last use */
+    size_t calls;    /* that await their answer */
+    wf_node fetches; /* struct wf_fetch */
+};
+
+enum wf_endpoint_state {
+    WF_ENDPOINT_OPEN,
+    WF_ENDPOINT_STREAMS,     /* closing: streams and listeners tell their users */
+    WF_ENDPOINT_CONNECTIONS, /* closing: edges and the controller's uplink */
+    WF_ENDPOINT_NET,         /* closing: the net and the timers */
+    WF_ENDPOINT_CLOSED,
+};
+
+struct weft_endpoint {
+    enum wf_endpoint_state state;
+    struct uv_loop_s *loop; /* owned if own_loop, else borrowed: outlives us */
+    bool own_loop;
+    struct wf_keeper *keeper; /* owned: keeps an own loop alive */
+    struct wf_timers timers;
+    struct wf_jobs jobs;
+    wf_net *net; /* owned */
+    bool net_closed;
+    struct pki_identity identity;
+    struct pki_subject self;
+    char id_text[WF_ID_TEXT];
+    pki_trust *trust; /* counted */
+    pki_tls_ctx *tls; /* counted */
+    struct wf_grants grants;
+    char *state_path; /* owned; NULL: in memory */
+    struct wf_controller controller;
+    struct wf_routers routers;
+    wf_node streams;
+    wf_node listeners;
+    wf_timer *house; /* owned */
+    struct wf_job closing;
+    struct wf_job changed;      /* floors or bundle changed: look at everything again */
+    struct wf_renewal *renewal; /* owned; NULL while none runs */
+    uint64_t renew_at;          /* wall ms; UINT64_MAX: never */
+    uint64_t next_request;
+    unsigned dial_timeout_ms;
+    void (*event)(void *arg, const struct weft_event *event);
+    void *event_arg;
+    void (*closed)(void *arg);
+    void *closed_arg;
+    struct wf_scratch *scratch; /* owned */
+};
+
+/* ---- endpoint.c */
+
+void wf_endpoint_event(weft_endpoint *endpoint, enum weft_event_kind kind, weft_err err,
+                       const char *text);
+/* Our Hello: wf_hello_fn with the endpoint as arg. */
+void wf_endpoint_hello(void *arg, Weft__Wire__Hello *hello);
+/* Records that came from anybody. The bundle may be NULL. */
+void wf_endpoint_take_floors(weft_endpoint *endpoint, const Weft__Wire__Signed *record,
+                             wf_link *from);
+void wf_endpoint_take_router(weft_endpoint *endpoint, const Weft__Wire__Signed *record);
+void wf_endpoint_take_bundle(weft_endpoint *endpoint, const Weft__Wire__Signed *record);
+/* Starts the regular look at what changes with time, if it isn't on. */
+void wf_endpoint_watch(weft_endpoint *endpoint);
+/* Goes on with closing, when something that it waits for is gone. */
+void wf_endpoint_go_on_closing(weft_endpoint *endpoint);
+
+/* ---- house.c */
+
+void wf_house_look(void *endpoint);            /* the timer's */
+void wf_house_changed(struct wf_job *changed); /* floors or the bundle changed */
+void wf_house_save(weft_endpoint *endpoint);   /* what is not on disk yet */
+
+/* ---- renewal.c */
+
+/*
+ * Checks our own certificate and fills endpoint->self and renew_at. One that
+ * expired not too long ago is renewed on the spot (blocking).
+ */
+weft_err wf_renewal_check_self(weft_endpoint *endpoint, uint64_t now, wf_why *why);
+/* Renews in the background if it is time. */
+void wf_renewal_look(weft_endpoint *endpoint, uint64_t now);
+/* endpoint->renewal is NULL soon. */
+void wf_renewal_cancel(weft_endpoint *endpoint);
+
+/* ---- controller.c */
+
+/* Connects if it isn't; it stays while something needs it. WEFT_EUNREACHABLE: none is known. */
+weft_err wf_controller_want(weft_endpoint *endpoint);
+void wf_controller_close(weft_endpoint *endpoint);
+/* One call; `done` comes exactly once, later. */
+weft_err wf_controller_call(weft_endpoint *endpoint, const char *operation, wf_span arguments,
+                            unsigned timeout_ms, wf_call_fn done, void *arg);
+
+/* A wait for fresh grants. Embedded in who waits; gone when `done` is called or wf_fetch_cancel. */
+struct wf_wait {
+    wf_node node;
+    void (*done)(struct wf_wait *wait, weft_err err, const char *why);
+};
+/*
+ * Asks for the grants of one service, with routers and floors (NULL: all
+ * services), and puts them into endpoint->grants. Who asks for the same at the
+ * same time shares the answer. wait may be NULL.
+ */
+weft_err wf_controller_fetch(weft_endpoint *endpoint, const char *service, struct wf_wait *wait,
+                             unsigned timeout_ms);
+void wf_wait_cancel(struct wf_wait *wait); /* also if it waits for nothing */
+
+/* ---- routers.c */
+
+weft_err wf_routers_init(weft_endpoint *endpoint);
+/* An edge that is ready; NULL: none is. */
+wf_edge *wf_routers_ready(weft_endpoint *endpoint);
+/* Waits for one: done with WEFT_OK, or with an error once every known router was tried. */
+void wf_routers_await(weft_endpoint *endpoint, struct wf_wait *wait);
+/* Opens edges to as many routers as a listener binds on. */
+void wf_routers_open_all(weft_endpoint *endpoint);
+/* Closes what nothing has used for a while. */
+void wf_routers_tidy(weft_endpoint *endpoint, uint64_t mono);
+void wf_routers_close(weft_endpoint *endpoint);
+bool wf_routers_are_closed(const weft_endpoint *endpoint);
+
+/* ---- listener.c, as told by routers.c and house.c */
+
+void wf_listeners_edge_ready(weft_endpoint *endpoint, wf_edge *edge);
+void wf_listeners_edge_lost(weft_endpoint *endpoint, wf_edge *edge, const char *why);
+void wf_listeners_bind_reply(weft_endpoint *endpoint, wf_edge *edge,
+                             const Weft__Wire__BindReply *reply);
+void wf_listeners_setup(weft_endpoint *endpoint, wf_edge *edge, wf_circuit *circuit,
+                        const Weft__Wire__Setup *setup);
+/* Grants or floors changed, or time went by. */
+void wf_listeners_look(weft_endpoint *endpoint, uint64_t now);
+
+#endif

@@ -1,0 +1,70 @@
+/*
+ * What an endpoint holds so that it can dial with the controller dead: its
+ * grants, the routers' member records, and the floors, each verified before it
+ * is kept. DESIGN 5 and 6.
+ */
+#ifndef SDK_GRANTS_H
+#define SDK_GRANTS_H
+
+#include "pki/trust.h"
+#include "proto/base/list.h"
+
+/* Router records that one endpoint keeps. */
+#define WF_GRANTS_ROUTERS 32u
+
+struct wf_grant {
+    wf_node node;
+    struct pki_grant grant;
+    Weft__Wire__Signed *record; /* owned */
+};
+
+struct wf_router_entry {
+    struct pki_member member;
+    wf_buf record; /* owned: encoded Signed */
+};
+
+struct wf_grants {
+    pki_trust *trust;               /* counted */
+    const struct pki_subject *self; /* borrowed: outlives us */
+    wf_node list;                   /* owned: struct wf_grant */
+    size_t count;
+    struct wf_router_entry *routers; /* owned */
+    size_t router_count;
+    wf_buf *floors; /* owned: the encoded records that make up the present set, oldest first */
+    size_t floors_count;
+    bool dirty; /* something is not on disk yet */
+};
+
+void wf_grants_init(struct wf_grants *grants, pki_trust *trust, const struct pki_subject *self);
+void wf_grants_fini(struct wf_grants *grants);
+
+/* Verifies and keeps (copies) one record. A grant or router that is known is replaced by a newer
+ * one. */
+weft_err wf_grants_add(struct wf_grants *grants, const Weft__Wire__Signed *record, uint64_t now,
+                       wf_why *why);
+weft_err wf_grants_add_router(struct wf_grants *grants, const Weft__Wire__Signed *record,
+                              uint64_t now, bool *changed, wf_why *why);
+/* *changed: something was learned. WEFT_ECONFLICT: records in between are missing, ask for a
+ * snapshot. */
+weft_err wf_grants_add_floors(struct wf_grants *grants, const Weft__Wire__Signed *record,
+                              uint64_t now, bool *changed, wf_why *why);
+/* The newest record of floors, for a HELLO; NULL: none that fits. The caller frees it with
+ * wf_signed_free. */
+Weft__Wire__Signed *wf_grants_newest_floors(const struct wf_grants *grants);
+
+/*
+ * The grant for a service by name (or by id) that is good now: not expired,
+ * above its floors. NULL: none. Valid until the next add, or drop.
+ */
+const struct wf_grant *wf_grants_find(const struct wf_grants *grants, const char *service,
+                                      Weft__Wire__Role role, uint64_t now);
+const struct wf_grant *wf_grants_find_id(const struct wf_grants *grants, const wf_id *service,
+                                         Weft__Wire__Role role, uint64_t now);
+/* Forgets what is expired or below its floor. */
+void wf_grants_sweep(struct wf_grants *grants, uint64_t now);
+
+/* The state file: JSON, 0600, replaced atomically. What no longer verifies is left out silently. */
+weft_err wf_grants_load(struct wf_grants *grants, const char *path, uint64_t now, wf_why *why);
+weft_err wf_grants_save(struct wf_grants *grants, const char *path, wf_why *why);
+
+#endif

@@ -1,0 +1,101 @@
+/*
+ * What an endpoint looks after from time to time, and whenever floors change:
+ * sessions whose peer lost its permission, grants at half life, connections
+ * that nobody needs, the certificate, the state file.
+ */
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
+#include "sdk/endpoint.h"
+#include "sdk/stream.h"
+
+#define SAVE_MS 200u
+
+static void look_at_streams(weft_endpoint *e, uint64_t now, uint64_t mono, bool *has_old)
+{
+    /* Looking may end a session, but never frees its stream. */
+    for (wf_node *n = e->streams.next; n != &e->streams; n = n->next) {
+        weft_stream *s = wf_container_of(n, weft_stream, node);
+        if (s->state == WF_STREAM_OPEN && mono - s->started > WF_SESSION_OLD_MS)
+            *has_old = true;
+        wf_stream_look(s, now, mono);
+    }
+}
+
+/* Grants that live sessions stand on, or that were ever used here: refreshed at half life. */
+static void refresh_grants(weft_endpoint *e, uint64_t now)
+{
+    if (!e->controller.is_up)
+        return;
+    for (wf_node *n = e->streams.next; n != &e->streams; n = n->next) {
+        const weft_stream *s = wf_container_of(n, weft_stream, node);
+        if (s->state != WF_STREAM_OPEN || s->host)
+            continue; /* listeners see to theirs */
+        const struct wf_grant *own = wf_grants_find_id(
+            &e->grants, &wf_session_grant(s->session)->service, WEFT__WIRE__ROLE__ROLE_DIAL, now);
+        if (own == NULL ||
+            now - own->grant.not_before > (own->grant.expiry - own->grant.not_before) / 2) {
+            (void)wf_controller_fetch(e, wf_session_grant(s->session)->service_name, NULL,
+                                      WF_CALL_MS);
+            return; /* one at a time */
+        }
+    }
+}
+
+static bool has_work(const weft_endpoint *e)
+{
+    return !wf_list_is_empty(&e->streams) || !wf_list_is_empty(&e->listeners) ||
+           e->controller.uplink != NULL || !wf_routers_are_closed(e) || e->grants.dirty;
+}
+
+void wf_house_save(weft_endpoint *e)
+{
+    wf_why why = {""};
+    if (!e->grants.dirty || e->state_path == NULL)
+        return;
+    if (wf_grants_save(&e->grants, e->state_path, &why) != WEFT_OK)
+        wf_log_warn("grants are not saved: %s", why.text);
+    e->grants.dirty = false;
+}
+
+void wf_endpoint_watch(weft_endpoint *e)
+{
+    if (e->state == WF_ENDPOINT_OPEN && !wf_timer_is_on(e->house))
+        wf_timer_start(e->house, e->grants.dirty ? SAVE_MS : WF_HOUSE_MS);
+}
+
+void wf_house_look(void *arg)
+{
+    weft_endpoint *e = arg;
+    uint64_t now = wf_now_wall_ms(), mono = wf_now_mono_ms();
+    bool has_old = false;
+    look_at_streams(e, now, mono, &has_old);
+    wf_listeners_look(e, now);
+    refresh_grants(e, now);
+    wf_renewal_look(e, now);
+    if (has_old || !wf_list_is_empty(&e->listeners))
+        (void)wf_controller_want(e);
+    else if (e->controller.calls == 0 && mono - e->controller.used >= WF_IDLE_CLOSE_MS)
+        wf_controller_close(e);
+    wf_routers_tidy(e, mono);
+    wf_house_save(e);
+    if (has_work(e))
+        wf_endpoint_watch(e);
+}
+
+void wf_house_changed(struct wf_job *changed)
+{
+    weft_endpoint *e = wf_container_of(changed, weft_endpoint, changed);
+    uint64_t now = wf_now_wall_ms(), mono = wf_now_mono_ms();
+    bool has_old = false;
+    wf_why why = {""};
+    wf_grants_sweep(&e->grants, now);
+    weft_err err = pki_trust_check_again(e->trust, &e->self, now, &why);
+    if (err == WEFT_EREVOKED)
+        wf_endpoint_event(e, WEFT_EVENT_REVOKED, err, why.text);
+    if (e->state != WF_ENDPOINT_OPEN)
+        return; /* the application closed it over the news */
+    look_at_streams(e, now, mono, &has_old);
+    wf_listeners_look(e, now);
+    if (e->grants.dirty)
+        wf_timer_start(e->house, SAVE_MS);
+}

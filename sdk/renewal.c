@@ -1,0 +1,381 @@
+/*
+ * Renewal of our own certificate: the same key, at half life, canary first.
+ *
+ * Happy path: at renew_at a worker asks for a new certificate; with it a
+ * connection to the controller is made and comes up; only then does it replace
+ * the old one, in memory and in the identity file.
+ *
+ * - Somebody else has renewed the file meanwhile: that certificate is taken.
+ * - Asking or the canary fails: tried again RETRY_MS later; the old one goes on.
+ * - The identity can't be written (it came as text): renewed in memory, in its
+ *   last days, with a warning.
+ * - It has expired: renewed when the endpoint is opened, before anything else.
+ */
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
+#include "proto/link/renew.h"
+#include "sdk/credential.h"
+#include "sdk/endpoint.h"
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+#define RETRY_MS 3600000u
+#define LAST_DAYS_MS (7ull * 86400000ull)
+#define WORKER_TIMEOUT_MS 10000u
+
+/* ---- the canary: does the controller take this certificate? */
+
+struct canary {
+    wf_link *link;    /* NULL once it is closed */
+    pki_tls_ctx *tls; /* owned */
+    weft_err err;
+    wf_why why;
+    void (*done)(void *arg, weft_err err, const char *why); /* once, when the link is closed */
+    void *arg;
+};
+
+static void canary_up(wf_link *link, void *arg, const Weft__Wire__Hello *hello)
+{
+    struct canary *canary = arg;
+    (void)hello;
+    canary->err = WEFT_OK;
+    wf_link_close(link);
+}
+
+static void canary_control(wf_link *link, void *arg, Weft__Wire__Control *message)
+{
+    (void)link;
+    (void)arg;
+    (void)message;
+}
+
+static void canary_closed(wf_link *link, void *arg, weft_err err, const wf_why *why)
+{
+    struct canary *canary = arg;
+    (void)link;
+    canary->link = NULL;
+    pki_tls_ctx_unref(canary->tls);
+    canary->tls = NULL;
+    if (canary->err != WEFT_OK && why != NULL)
+        (void)wf_fail(&canary->why, err, "%s", why->text);
+    canary->done(canary->arg, canary->err, canary->why.text);
+}
+
+static const struct wf_link_handler canary_handler = {
+    .up = canary_up,
+    .control = canary_control,
+    .closed = canary_closed,
+};
+
+static weft_err canary_start(struct canary *canary, wf_net *net, const struct pki_identity *id,
+                             const pki_chain *chain, pki_trust *trust, wf_why *why)
+{
+    const struct pki_tls_identity self = {.key = id->key, .chain = chain, .trust = trust};
+    if (id->controller_count == 0)
+        return wf_fail(why, WEFT_EUNREACHABLE, "no controller is known");
+    weft_err err = pki_tls_ctx_new(&self, &canary->tls, why);
+    if (err != WEFT_OK)
+        return err;
+    const struct wf_link_config config = {
+        .tls = canary->tls,
+        .alpn = PKI_ALPN_LINK,
+        .kinds = PKI_CONTROLLER,
+        .handler = &canary_handler,
+        .arg = canary,
+    };
+    canary->err = WEFT_EUNREACHABLE;
+    err = wf_link_dial(net, &id->controllers[0], &config, &canary->link);
+    if (err != WEFT_OK) {
+        pki_tls_ctx_unref(canary->tls);
+        canary->tls = NULL;
+        return wf_fail(why, err, "no connection to the controller");
+    }
+    return WEFT_OK;
+}
+
+/* ---- when */
+
+static void plan(weft_endpoint *e)
+{
+    uint64_t life = e->self.not_after - e->self.not_before;
+    if (e->identity.path == NULL) {
+        e->renew_at = life > 2 * LAST_DAYS_MS ? e->self.not_after - LAST_DAYS_MS
+                                              : e->self.not_before + life / 2;
+        return;
+    }
+    /* 40 to 60 % of its life, by chance, so that a fleet doesn't come at once. */
+    wf_id random = wf_id_random();
+    uint64_t part = 40 + random.b[0] % 21u;
+    e->renew_at = e->self.not_before + life / 100 * part;
+}
+
+static weft_err check(weft_endpoint *e, const pki_chain *chain, uint64_t now,
+                      struct pki_subject *out, wf_why *why)
+{
+    weft_err err =
+        pki_trust_check_chain(e->trust, chain, PKI_IDENTITY, PKI_CLIENT, false, now, out, why);
+    if (err == WEFT_OK && !wf_id_equal(&out->id, &e->identity.id))
+        err = wf_fail(why, WEFT_ECREDENTIAL, "the certificate is another identity's");
+    return err;
+}
+
+/* Takes the chain, which is verified. */
+static weft_err adopt(weft_endpoint *e, pki_chain *chain, const struct pki_subject *self, bool save,
+                      wf_why *why)
+{
+    weft_err err = pki_tls_ctx_replace(e->tls, e->identity.key, chain, why);
+    if (err != WEFT_OK)
+        return err;
+    pki_chain_free(e->identity.chain);
+    e->identity.chain = chain;
+    e->self = *self;
+    plan(e);
+    if (e->identity.path == NULL) {
+        wf_log_warn("the certificate was renewed in memory only: renew the stored identity");
+        return WEFT_OK;
+    }
+    wf_why text = {""};
+    if (save && pki_identity_save(&e->identity, e->identity.path, &text) != WEFT_OK)
+        wf_log_warn("the renewed certificate is not saved: %s", text.text);
+    return WEFT_OK;
+}
+
+weft_err wf_renewal_check_self(weft_endpoint *e, uint64_t now, wf_why *why)
+{
+    weft_err err = check(e, e->identity.chain, now, &e->self, why);
+    if (err == WEFT_OK)
+        plan(e);
+    if (err != WEFT_EEXPIRED)
+        return err;
+
+    /* Expired: within its grace it may still do one thing. */
+    pki_chain *chain = NULL;
+    wf_why renewal = {""};
+    struct pki_subject self;
+    const struct wf_renew_config config = {.identity = &e->identity};
+    if (wf_renew(&config, &chain, NULL, &renewal) != WEFT_OK) {
+        (void)wf_wrap(why, err, "%s", renewal.text);
+        return err;
+    }
+    err = check(e, chain, wf_now_wall_ms(), &self, why);
+    if (err == WEFT_OK)
+        err = adopt(e, chain, &self, true, why);
+    if (err != WEFT_OK)
+        pki_chain_free(chain);
+    return err;
+}
+
+/* ---- in the background */
+
+struct wf_renewal {
+    uv_work_t work;
+    weft_endpoint *endpoint; /* borrowed: outlives us */
+    struct pki_identity
+        copy;         /* owned: the worker's alone; counts of keys are no business of two threads */
+    pki_chain *chain; /* owned */
+    struct canary canary;
+    weft_err err;
+    wf_why why;
+};
+
+static void renewal_free(struct wf_renewal *r)
+{
+    weft_endpoint *e = r->endpoint;
+    pki_identity_fini(&r->copy);
+    pki_chain_free(r->chain);
+    free(r);
+    e->renewal = NULL;
+    wf_endpoint_go_on_closing(e);
+}
+
+static void failed(struct wf_renewal *r, const char *why)
+{
+    wf_log_warn("the certificate is not renewed: %s", why);
+    r->endpoint->renew_at = wf_now_wall_ms() + RETRY_MS;
+    renewal_free(r);
+}
+
+static void on_canary(void *arg, weft_err err, const char *why)
+{
+    struct wf_renewal *r = arg;
+    weft_endpoint *e = r->endpoint;
+    struct pki_subject self;
+    wf_why text = {""};
+    if (e->state != WF_ENDPOINT_OPEN) {
+        renewal_free(r);
+        return;
+    }
+    if (err != WEFT_OK) {
+        failed(r, why);
+        return;
+    }
+    err = check(e, r->chain, wf_now_wall_ms(), &self, &text);
+    if (err == WEFT_OK)
+        err = adopt(e, r->chain, &self, true, &text);
+    if (err != WEFT_OK) {
+        failed(r, text.text);
+        return;
+    }
+    r->chain = NULL;
+    renewal_free(r);
+    wf_log_info("the certificate was renewed");
+    wf_endpoint_event(e, WEFT_EVENT_RENEWED, WEFT_OK, "the certificate was renewed");
+}
+
+static void work(uv_work_t *handle)
+{
+    struct wf_renewal *r = wf_container_of(handle, struct wf_renewal, work);
+    const struct wf_renew_config config = {.identity = &r->copy, .timeout_ms = WORKER_TIMEOUT_MS};
+    r->err = wf_renew(&config, &r->chain, NULL, &r->why);
+}
+
+static void worked(uv_work_t *handle, int status)
+{
+    struct wf_renewal *r = wf_container_of(handle, struct wf_renewal, work);
+    weft_endpoint *e = r->endpoint;
+    if (status != 0 || e->state != WF_ENDPOINT_OPEN) {
+        renewal_free(r);
+        return;
+    }
+    if (r->err != WEFT_OK) {
+        failed(r, r->why.text);
+        return;
+    }
+    r->canary.done = on_canary;
+    r->canary.arg = r;
+    if (canary_start(&r->canary, e->net, &e->identity, r->chain, e->trust, &r->why) != WEFT_OK)
+        failed(r, r->why.text);
+}
+
+/* Whether the file holds a newer certificate of ours already; then it is taken. */
+static bool take_from_file(weft_endpoint *e, uint64_t now)
+{
+    struct pki_identity file;
+    struct pki_subject self;
+    bool taken = false;
+    if (e->identity.path == NULL)
+        return false;
+    pki_identity_init(&file);
+    pki_pin ours;
+    pki_key_pin(e->identity.key, &ours);
+    if (pki_identity_load(e->identity.path, &file, NULL) == WEFT_OK &&
+        check(e, file.chain, now, &self, NULL) == WEFT_OK && self.not_after > e->self.not_after &&
+        pki_pin_equal(&self.pin, &ours)) {
+        taken = adopt(e, file.chain, &self, false, NULL) == WEFT_OK;
+        if (taken)
+            file.chain = NULL;
+    }
+    pki_identity_fini(&file);
+    return taken;
+}
+
+void wf_renewal_look(weft_endpoint *e, uint64_t now)
+{
+    if (now < e->renew_at || e->renewal != NULL || take_from_file(e, now))
+        return;
+    wf_buf json;
+    struct wf_renewal *r = calloc(1, sizeof *r);
+    e->renew_at = now + RETRY_MS;
+    if (r == NULL)
+        return;
+    r->endpoint = e;
+    pki_identity_init(&r->copy);
+    wf_buf_init(&json, WF_IDENTITY_FILE_MAX);
+    weft_err err = pki_identity_put_json(&e->identity, &json);
+    if (err == WEFT_OK)
+        err = pki_identity_parse(wf_span_of(json.data, json.len), &r->copy, &r->why);
+    wf_buf_wipe(&json);
+    e->renewal = r;
+    if (err != WEFT_OK || uv_queue_work(e->loop, &r->work, work, worked) != 0)
+        failed(r, r->why.text);
+}
+
+void wf_renewal_cancel(weft_endpoint *e)
+{
+    if (e->renewal == NULL)
+        return;
+    if (e->renewal->canary.link != NULL)
+        wf_link_cut(e->renewal->canary.link, WEFT_ECANCELED, "the endpoint is being closed");
+    else
+        (void)uv_cancel((uv_req_t *)&e->renewal->work); /* or it ends by its own deadline */
+}
+
+/* ---- now, blocking */
+
+struct probe {
+    uv_loop_t loop;
+    struct canary canary;
+    wf_net *net;
+    weft_err err;
+    wf_why why;
+};
+
+static void on_probe(void *arg, weft_err err, const char *why)
+{
+    struct probe *probe = arg;
+    probe->err = err;
+    (void)wf_fail(&probe->why, err, "%s", why);
+    wf_net_close(probe->net, NULL, NULL);
+}
+
+static weft_err probe_with(const struct pki_identity *id, const pki_chain *chain, pki_trust *trust,
+                           wf_why *why)
+{
+    struct probe probe = {.err = WEFT_OK};
+    probe.canary.done = on_probe;
+    probe.canary.arg = &probe;
+    if (uv_loop_init(&probe.loop) != 0)
+        return wf_fail(why, WEFT_ENOMEM, "no memory for a loop");
+    weft_err err = wf_net_open(&probe.loop, &probe.net);
+    if (err == WEFT_OK) {
+        err = canary_start(&probe.canary, probe.net, id, chain, trust, why);
+        if (err != WEFT_OK)
+            wf_net_close(probe.net, NULL, NULL);
+        (void)uv_run(&probe.loop, UV_RUN_DEFAULT);
+        if (err == WEFT_OK && probe.err != WEFT_OK)
+            err = wf_fail(why, probe.err, "the new certificate does not work: %s", probe.why.text);
+    }
+    (void)uv_loop_close(&probe.loop);
+    return err;
+}
+
+weft_err weft_renew(const char *identity, weft_why *why)
+{
+    struct pki_identity id;
+    pki_chain *chain = NULL;
+    pki_trust *trust = NULL;
+    pki_tls_ctx *tls = NULL;
+    struct pki_subject self;
+
+    pki_identity_init(&id);
+    weft_err err = wf_credential_load(identity, &id, why);
+    if (err == WEFT_OK && id.path == NULL)
+        err = wf_fail(why, WEFT_EUSAGE,
+                      "the identity was given as text: nothing can be written; name a file");
+    if (err == WEFT_OK)
+        err = pki_identity_open(&id, wf_now_wall_ms(), &trust, &tls, why);
+    if (err != WEFT_OK)
+        goto done;
+    const struct wf_renew_config config = {.identity = &id};
+    err = wf_renew(&config, &chain, NULL, why);
+    if (err == WEFT_OK)
+        err = pki_trust_check_chain(trust, chain, PKI_IDENTITY, PKI_CLIENT, false, wf_now_wall_ms(),
+                                    &self, why);
+    if (err == WEFT_OK)
+        err = probe_with(&id, chain, trust, why);
+    if (err == WEFT_OK) {
+        pki_chain_free(id.chain);
+        id.chain = chain;
+        chain = NULL;
+        err = pki_identity_save(&id, id.path, why);
+    }
+done:
+    pki_chain_free(chain);
+    pki_tls_ctx_unref(tls);
+    pki_trust_unref(trust);
+    pki_identity_fini(&id);
+    return err;
+}

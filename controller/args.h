@@ -1,0 +1,59 @@
+/*
+ * The arguments of an administrator's call: one JSON object, read strictly.
+ * Size, depth and duplicate keys are refused before anything is looked at;
+ * each getter checks type, length and form; args_end refuses what no getter
+ * asked for, so a misspelt key never passes. Every refusal is WEFT_EINVAL
+ * with a line that names the key.
+ *
+ * JSON values are opaque here (struct json_t of jansson, which only .c files name).
+ */
+#ifndef CONTROLLER_ARGS_H
+#define CONTROLLER_ARGS_H
+
+#include "controller/policy.h"
+#include "controller/store.h"
+
+struct json_t;
+
+#define ARGS_SIZE_MAX 32768u
+#define ARGS_DEPTH_MAX 4u /* ours need 2 */
+#define ARGS_KEYS_MAX 16u
+
+struct args {
+    struct json_t *root;              /* owned */
+    wf_why *why;                      /* borrowed */
+    const char *asked[ARGS_KEYS_MAX]; /* literals */
+    size_t asked_count;
+};
+
+/* json may be empty: no arguments. */
+weft_err args_open(struct args *args, wf_span json, wf_why *why);
+void args_close(struct args *args);
+/* Nothing is there that wasn't asked for. */
+weft_err args_end(const struct args *args);
+bool args_has(struct args *args, const char *key);
+
+/* A name by wf_name_check. required false: absent leaves out[0] = 0. */
+weft_err args_name(struct args *args, const char *key, bool required, char out[WF_NAME_MAX + 1]);
+/* Text of 1..max-1 printable bytes. */
+weft_err args_text(struct args *args, const char *key, bool required, char *out, size_t max);
+/* A whole number within bounds; absent: fallback. */
+weft_err args_number(struct args *args, const char *key, uint64_t fallback, uint64_t min,
+                     uint64_t max, uint64_t *out);
+/* "name" or "id", exactly one: id is written, or name; *by_id says which. */
+weft_err args_which(struct args *args, wf_id *id, char name[WF_NAME_MAX + 1], bool *by_id);
+/* Attributes of a thing: a list of `#attr` or `attr`. Absent: an empty list. */
+weft_err args_attributes(struct args *args, const char *key, struct store_roles *out);
+
+/*
+ * Roles of a policy, as written: `#all`, `#attr`, `@name`. Names are looked up
+ * by `find` (WEFT_ENOTFOUND: refused here by name), which fills the id.
+ */
+typedef weft_err (*args_find_fn)(void *arg, const char *name, wf_id *id);
+weft_err args_roles(struct args *args, const char *key, bool required, args_find_fn find, void *arg,
+                    struct policy_role *out, size_t *count);
+/* One such role from text, `key` for the message. */
+weft_err args_role(wf_why *why, const char *key, const char *text, args_find_fn find, void *arg,
+                   struct policy_role *out);
+
+#endif

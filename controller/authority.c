@@ -1,0 +1,178 @@
+#include "controller/authority.h"
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+_Static_assert((int)POLICY_DIAL == (int)WEFT__WIRE__ROLE__ROLE_DIAL &&
+                   (int)POLICY_BIND == (int)WEFT__WIRE__ROLE__ROLE_BIND,
+               "policy types are the roles of the wire");
+
+/* protobuf-c's messages hold char * where nothing is ever written. */
+static char *borrowed(const char *text)
+{
+    union {
+        const char *in;
+        char *out;
+    } u = {.in = text};
+
+    return u.out;
+}
+
+weft_err authority_issue(const struct home *home, const struct store_node *node, wf_span spki,
+                         uint64_t now, pki_chain **out, wf_why *why)
+{
+    const pki_ca *ca = node->kind == PKI_IDENTITY ? home->identities
+                       : node->kind == PKI_ROUTER ? home->routers
+                                                  : home->controllers;
+    struct pki_leaf leaf = {
+        .kind = node->kind,
+        .domain = home->domain,
+        .id = node->id,
+        .name = node->name,
+        .spki = spki,
+        .not_before = now > WF_CLOCK_TOLERANCE_MS ? now - WF_CLOCK_TOLERANCE_MS : 0,
+        .not_after = now + WF_LEAF_LIFE_MS,
+    };
+    uint64_t from, until;
+
+    pki_chain_validity(pki_ca_chain(ca), &from, &until);
+    if (now >= until)
+        return wf_fail(why, WEFT_EEXPIRED,
+                       "the authority that issues this kind of certificate has "
+                       "expired; it has to be rotated");
+    if (leaf.not_after > until)
+        leaf.not_after = until;
+    if (leaf.not_before < from)
+        leaf.not_before = from;
+    return pki_ca_issue(ca, &leaf, out, why);
+}
+
+weft_err authority_token(const struct home *home, const struct store_node *node, uint64_t now,
+                         uint64_t life_ms, struct store_token *row, wf_buf *jwt)
+{
+    struct pki_token token = {
+        .kind = node->kind,
+        .id = node->id,
+        .jti = wf_id_random(),
+        .expiry = now + life_ms,
+        .method = node->enroll,
+        .controller_count = home->address_count,
+        .server_pin_count = 1,
+    };
+    weft_err err;
+
+    memcpy(token.issuer, home->domain, strlen(home->domain) + 1);
+    memcpy(token.name, node->name, sizeof token.name);
+    memcpy(token.controllers, home->addresses, sizeof token.controllers);
+    memcpy(token.bundle, home->bundle_digest, sizeof token.bundle);
+    pki_spiffe_text(home->domain, node->kind, &node->id, token.subject);
+    pki_chain_pin(home->chain, &token.server_pins[0]);
+    err = pki_token_make(home->enrollment, &token, jwt);
+    if (err != WEFT_OK)
+        return err;
+    *row = (struct store_token){.kind = node->kind, .subject = node->id, .expires = token.expiry};
+    pki_sha256(token.jti.b, sizeof token.jti.b, row->hash);
+    return WEFT_OK;
+}
+
+weft_err authority_grant(const struct home *home, const struct authority_grant *grant, wf_buf *out)
+{
+    Weft__Wire__GrantBody body;
+    ProtobufCBinaryData pin = wf_pb_bytes(grant->subject->pin.b, sizeof grant->subject->pin.b);
+
+    weft__wire__grant_body__init(&body);
+    body.trust_domain = borrowed(home->domain);
+    body.service_id = wf_pb_id(&grant->service);
+    body.service_name = borrowed(grant->service_name);
+    body.role = (Weft__Wire__Role)grant->role;
+    body.subject = wf_pb_id(&grant->subject->id);
+    body.n_pins = 1;
+    body.pins = &pin;
+    body.not_before = grant->not_before;
+    body.expiry = grant->expiry;
+    body.epoch = grant->epoch;
+    return pki_record_seal(home->policy, PKI_LABEL_GRANT, &body.base, out);
+}
+
+weft_err authority_member(const struct home *home, const struct store_node *router,
+                          const pki_pin *pins, size_t pin_count, uint64_t epoch, uint64_t expiry,
+                          wf_buf *out)
+{
+    Weft__Wire__MemberBody body;
+    ProtobufCBinaryData pin_data[WF_PINS_MAX];
+    char text[WF_ADDRESSES_MAX][WF_ADDRESS_TEXT];
+    char *addresses[WF_ADDRESSES_MAX];
+
+    assert(pin_count > 0 && pin_count <= WF_PINS_MAX);
+    assert(router->address_count <= WF_ADDRESSES_MAX);
+    for (size_t i = 0; i < pin_count; i++)
+        pin_data[i] = wf_pb_bytes(pins[i].b, sizeof pins[i].b);
+    for (size_t i = 0; i < router->address_count; i++)
+        addresses[i] = wf_address_text(&router->addresses[i], text[i]);
+    weft__wire__member_body__init(&body);
+    body.trust_domain = borrowed(home->domain);
+    body.router_id = wf_pb_id(&router->id);
+    body.name = borrowed(router->name);
+    body.n_pins = pin_count;
+    body.pins = pin_data;
+    body.n_addresses = router->address_count;
+    body.addresses = addresses;
+    body.epoch = epoch;
+    body.expiry = expiry;
+    return pki_record_seal(home->policy, PKI_LABEL_MEMBER, &body.base, out);
+}
+
+static void floor_to_wire(const struct store_floor *f, Weft__Wire__Floor *out)
+{
+    weft__wire__floor__init(out);
+    switch (f->kind) {
+    case STORE_FLOOR_GRANT:
+        out->service = wf_pb_id(&f->service);
+        out->role = (Weft__Wire__Role)f->role;
+        out->identity = wf_pb_id(&f->identity);
+        break;
+    case STORE_FLOOR_IDENTITY:
+        out->identity = wf_pb_id(&f->identity);
+        break;
+    case STORE_FLOOR_KEY:
+        out->key = wf_pb_bytes(f->key.b, sizeof f->key.b);
+        break;
+    case STORE_FLOOR_ROUTER:
+        out->router = wf_pb_id(&f->router);
+        break;
+    }
+    out->epoch = f->epoch;
+    out->cut = f->cut;
+    out->expires = f->expires;
+}
+
+weft_err authority_floors(const struct home *home, uint64_t version, const uint8_t previous[32],
+                          const struct store_floor *floors, size_t count, wf_buf *out)
+{
+    Weft__Wire__FloorsBody body;
+    Weft__Wire__Floor *wire = NULL, **list = NULL;
+    weft_err err = WEFT_ENOMEM;
+
+    assert(count <= WF_FLOOR_COUNT_MAX);
+    wire = calloc(count + 1, sizeof *wire);
+    list = calloc(count + 1, sizeof *list);
+    if (wire == NULL || list == NULL)
+        goto out;
+    for (size_t i = 0; i < count; i++) {
+        floor_to_wire(&floors[i], &wire[i]);
+        list[i] = &wire[i];
+    }
+    weft__wire__floors_body__init(&body);
+    body.trust_domain = borrowed(home->domain);
+    body.version = version;
+    body.snapshot = previous == NULL;
+    if (previous != NULL)
+        body.previous = wf_pb_bytes(previous, 32);
+    body.n_floors = count;
+    body.floors = list;
+    err = pki_record_seal(home->policy, PKI_LABEL_FLOORS, &body.base, out);
+out:
+    free(wire);
+    free(list);
+    return err;
+}

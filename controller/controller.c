@@ -1,0 +1,102 @@
+#include "controller/controller.h"
+#include "controller/peer.h"
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
+#include <assert.h>
+#include <string.h>
+
+/* The floors of before the restart, into our own trust. */
+static weft_err apply_record(void *arg, uint64_t version, wf_span encoded)
+{
+    struct controller *c = arg;
+    Weft__Wire__Signed *record = NULL;
+    bool changed;
+    weft_err err = wf_signed_decode(encoded.data, encoded.len, &record, NULL);
+
+    (void)version;
+    if (err == WEFT_OK)
+        err = pki_trust_apply_floors(c->home.trust, record, wf_now_wall_ms(), &changed, NULL);
+    wf_signed_free(record);
+    return err;
+}
+
+weft_err controller_init(struct controller *c, const char *dir, wf_why *why)
+{
+    uint64_t base = 0;
+    weft_err err;
+
+    *c = (struct controller){.started = wf_now_wall_ms()};
+    wf_list_init(&c->peers);
+    turn_init(&c->turn);
+    err = home_open(dir, &c->home, why);
+    if (err != WEFT_OK)
+        return err;
+    err = store_record_base(c->home.store, &base);
+    if (err == WEFT_OK)
+        err = store_record_each(c->home.store, base, apply_record, c);
+    if (err != WEFT_OK) {
+        wf_fail(why, err, "%s: the revocation floors in the store can't be used: %s", dir,
+                weft_err_sentence(err));
+        controller_fini(c);
+    }
+    return err;
+}
+
+void controller_fini(struct controller *c)
+{
+    assert(wf_list_is_empty(&c->peers));
+    catalog_forget(&c->catalog);
+    members_forget(&c->members);
+    sessions_fini(&c->sessions);
+    turn_fini(&c->turn);
+    home_close(&c->home);
+}
+
+weft_err controller_end_turn(struct controller *c, wf_why *why)
+{
+    struct effect *effect;
+    weft_err err;
+
+    if (!store_is_begun(c->home.store) && c->turn.count == 0)
+        return store_check(c->home.store, why);
+    err = store_commit(c->home.store);
+    if (err != WEFT_OK) {
+        store_check(c->home.store, why);
+        return err;
+    }
+    while ((effect = turn_take(&c->turn)) != NULL) {
+        peer_apply(c, effect);
+        effect_free(effect);
+    }
+    return WEFT_OK;
+}
+
+weft_err controller_look_after(struct controller *c, uint64_t now, bool *leaf_renewed)
+{
+    bool changed = false;
+    wf_why why = {""};
+    weft_err err;
+
+    *leaf_renewed = false;
+    err = store_begin(c->home.store);
+    if (err == WEFT_OK)
+        err = members_refresh(&c->home, now, &changed);
+    if (err == WEFT_OK)
+        err = store_issued_sweep(c->home.store, now);
+    if (err == WEFT_OK)
+        err = store_token_sweep(c->home.store, now > 86400000u ? now - 86400000u : 0);
+    if (err != WEFT_OK)
+        return err;
+    if (changed) {
+        members_forget(&c->members);
+        if (turn_add(&c->turn, EFFECT_MEMBERS, 0) == NULL)
+            return WEFT_ENOMEM;
+    }
+    /* Not to have a fresh leaf is no reason to stop: the present one lives for weeks. */
+    err = home_renew_leaf(&c->home, now, leaf_renewed, &why);
+    if (err != WEFT_OK)
+        wf_log_error("the controller's own certificate can't be renewed: %s", why.text);
+    else if (*leaf_renewed)
+        wf_log_info("the controller's own certificate was renewed");
+    return WEFT_OK;
+}

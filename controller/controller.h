@@ -1,0 +1,59 @@
+/*
+ * The controller at work: what its handlers share, and the life of the program.
+ */
+#ifndef CONTROLLER_CONTROLLER_H
+#define CONTROLLER_CONTROLLER_H
+
+#include "controller/catalog.h"
+#include "controller/floors.h"
+#include "controller/home.h"
+#include "controller/members.h"
+#include "controller/sessions.h"
+#include "controller/turn.h"
+#include "proto/link/link.h"
+
+#define CONTROLLER_ERR_COUNT 28 /* codes of weft_err */
+
+struct controller_counters {
+    uint64_t calls, grants, enrollments, renewals, floors;
+    uint64_t refusals[CONTROLLER_ERR_COUNT]; /* by code */
+};
+
+struct controller {
+    struct home home;
+    struct catalog catalog;
+    struct members members;
+    struct sessions sessions;
+    struct turn turn;
+    struct controller_counters counters;
+    uint64_t started; /* wall ms */
+    wf_node peers;    /* struct peer, peer.h */
+    size_t peer_count;
+    bool draining; /* no new links, no new calls */
+};
+
+/* Opens the home and what rests in memory; no network yet. */
+weft_err controller_init(struct controller *c, const char *dir, wf_why *why);
+void controller_fini(struct controller *c);
+
+/*
+ * Ends the turn: commits, then lets the effects happen (peer.h). WEFT_OK, or
+ * the store is broken: nothing of the turn was acknowledged and the program has to end.
+ */
+weft_err controller_end_turn(struct controller *c, wf_why *why);
+/* What has to be done now and then: records to refresh, rows to forget, the own leaf. */
+weft_err controller_look_after(struct controller *c, uint64_t now, bool *leaf_renewed);
+
+/* ---- the program */
+
+struct controller_run {
+    const char *dir;
+    wf_address listen;
+    const char *metrics;                         /* "HOST:PORT" or NULL */
+    void (*listening)(void *arg, uint16_t port); /* may be NULL: tests */
+    void *arg;
+};
+/* Serves until SIGTERM or SIGINT. */
+weft_err controller_run(const struct controller_run *run, wf_why *why);
+
+#endif

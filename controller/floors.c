@@ -1,0 +1,229 @@
+#include "controller/floors.h"
+#include "controller/authority.h"
+#include "proto/base/log.h"
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Signs the next record of the chain, stores it, and notes it for all nodes. */
+static weft_err mint(const struct home *home, struct turn *turn, const struct store_floor *floors,
+                     size_t count, bool snapshot)
+{
+    struct store_record head = {.version = 0}, next;
+    struct effect *effect;
+    wf_buf signed_record;
+    weft_err err = store_record_head(home->store, &head);
+
+    if (err != WEFT_OK && err != WEFT_ENOTFOUND)
+        return err;
+    assert(snapshot || err == WEFT_OK);
+    next = (struct store_record){.version = head.version + 1, .snapshot = snapshot};
+    wf_buf_init(&signed_record, WF_FLOORS_MAX + 256);
+    err = authority_floors(home, next.version, snapshot ? NULL : head.digest, floors, count,
+                           &signed_record);
+    if (err != WEFT_OK)
+        goto out;
+    pki_record_digest(wf_span_of(signed_record.data, signed_record.len), next.digest);
+    err = store_record_add(home->store, &next, wf_span_of(signed_record.data, signed_record.len));
+    if (err != WEFT_OK || turn == NULL)
+        goto out;
+    effect = turn_add(turn, EFFECT_FLOORS, signed_record.max);
+    if (effect == NULL) {
+        err = WEFT_ENOMEM;
+        goto out;
+    }
+    effect->version = next.version;
+    err = wf_buf_put(&effect->bytes, signed_record.data, signed_record.len);
+out:
+    wf_buf_fini(&signed_record);
+    return err;
+}
+
+weft_err floors_begin(const struct home *home)
+{
+    return mint(home, NULL, NULL, 0, true);
+}
+
+struct gathered {
+    struct store_floor *items; /* owned */
+    size_t count, cap, max;
+};
+
+static weft_err gather(void *arg, const struct store_floor *row)
+{
+    struct gathered *g = arg;
+
+    if (g->count == g->max)
+        return WEFT_ELIMIT;
+    if (g->count == g->cap) {
+        size_t cap = g->cap == 0 ? 64 : g->cap * 2;
+        struct store_floor *bigger = realloc(g->items, cap * sizeof *bigger);
+
+        if (bigger == NULL)
+            return WEFT_ENOMEM;
+        g->items = bigger;
+        g->cap = cap;
+    }
+    g->items[g->count++] = *row;
+    return WEFT_OK;
+}
+
+/* Starts the chain anew with a snapshot, if it is long and one snapshot can hold all. */
+static weft_err rebase(const struct home *home, struct turn *turn, uint64_t now)
+{
+    struct gathered g = {.max = WF_FLOOR_COUNT_MAX};
+    struct store_record head;
+    uint64_t base;
+    weft_err err = store_record_head(home->store, &head);
+
+    if (err == WEFT_OK)
+        err = store_record_base(home->store, &base);
+    if (err != WEFT_OK)
+        return err;
+    if (head.version - base < FLOORS_CHAIN_MAX)
+        return WEFT_OK;
+    err = store_floor_sweep(home->store, now);
+    if (err == WEFT_OK)
+        err = store_floor_each(home->store, now, gather, &g);
+    if (err == WEFT_ELIMIT) {
+        /* More living floors than one snapshot holds: the chain stays as it is, and grows. */
+        wf_log_debug(
+            "the chain of floors stays at %llu records: too many floors live for a snapshot",
+            (unsigned long long)(head.version - base));
+        err = WEFT_OK;
+        goto out;
+    }
+    if (err == WEFT_OK)
+        err = mint(home, turn, g.items, g.count, true);
+    if (err == WEFT_OK)
+        err = store_record_drop(home->store, head.version + 1);
+out:
+    free(g.items);
+    return err;
+}
+
+weft_err floors_raise(const struct home *home, struct turn *turn, struct store_floor *floors,
+                      size_t count, uint64_t now)
+{
+    uint64_t epoch = store_next_epoch(home->store, now);
+    weft_err err = WEFT_OK;
+
+    for (size_t i = 0; err == WEFT_OK && i < count; i++) {
+        if (floors[i].epoch == 0)
+            floors[i].epoch = epoch;
+        err = store_floor_put(home->store, &floors[i]);
+    }
+    for (size_t i = 0; err == WEFT_OK && i < count; i += WF_FLOOR_COUNT_MAX) {
+        size_t some = count - i < WF_FLOOR_COUNT_MAX ? count - i : WF_FLOOR_COUNT_MAX;
+
+        err = mint(home, turn, floors + i, some, false);
+    }
+    return err == WEFT_OK && count > 0 ? rebase(home, turn, now) : err;
+}
+
+/* ---- withdrawing */
+
+struct withdrawing {
+    const struct home *home;
+    const struct catalog *catalog; /* NULL: everything is withdrawn */
+    struct store_node identity;    /* the one looked at last */
+    bool known;                    /* identity is filled */
+    struct gathered floors;
+};
+
+static weft_err look_at(void *arg, const struct store_issued *row)
+{
+    struct withdrawing *w = arg;
+    struct store_floor floor = {.kind = STORE_FLOOR_GRANT,
+                                .identity = row->identity,
+                                .service = row->service,
+                                .role = row->role,
+                                .expires = row->expiry + WF_CLOCK_TOLERANCE_MS};
+    const struct catalog_service *service;
+    struct policy_thing thing;
+    weft_err err;
+
+    if (w->catalog == NULL)
+        return gather(&w->floors, &floor);
+    if (!w->known || !wf_id_equal(&w->identity.id, &row->identity)) {
+        err = store_node_get(w->home->store, PKI_IDENTITY, &row->identity, &w->identity);
+        if (err != WEFT_OK)
+            return err;
+        w->known = true;
+    }
+    /* Disabling is the identity's own floor: its grants need none of theirs. */
+    thing = catalog_thing(&w->identity);
+    if (thing.disabled)
+        return WEFT_OK;
+    service = catalog_get(w->catalog, &row->service);
+    if (service != NULL && catalog_may(w->catalog, &thing, service, row->role))
+        return WEFT_OK;
+    return gather(&w->floors, &floor);
+}
+
+static weft_err withdraw(struct withdrawing *w, struct turn *turn, const wf_id *identity,
+                         const wf_id *service, uint64_t now, size_t *withdrawn)
+{
+    store *s = w->home->store;
+    weft_err err;
+
+    w->floors.max = SIZE_MAX;
+    err = store_issued_each(s, identity, service, now, look_at, w);
+    for (size_t i = 0; err == WEFT_OK && i < w->floors.count; i++) {
+        struct store_issued row = {.identity = w->floors.items[i].identity,
+                                   .service = w->floors.items[i].service,
+                                   .role = w->floors.items[i].role};
+
+        err = store_issued_remove(s, &row);
+    }
+    if (err == WEFT_OK)
+        err = floors_raise(w->home, turn, w->floors.items, w->floors.count, now);
+    *withdrawn = w->floors.count;
+    free(w->floors.items);
+    return err;
+}
+
+weft_err floors_withdraw(const struct home *home, struct catalog *catalog, struct turn *turn,
+                         const wf_id *identity, const wf_id *service, uint64_t now,
+                         size_t *withdrawn)
+{
+    struct withdrawing w = {.home = home, .catalog = catalog};
+    weft_err err = catalog_load(catalog, home->store);
+
+    return err == WEFT_OK ? withdraw(&w, turn, identity, service, now, withdrawn) : err;
+}
+
+weft_err floors_withdraw_service(const struct home *home, struct turn *turn, const wf_id *service,
+                                 uint64_t now, size_t *withdrawn)
+{
+    struct withdrawing w = {.home = home};
+
+    return withdraw(&w, turn, NULL, service, now, withdrawn);
+}
+
+/* ---- what a node lacks */
+
+weft_err floors_version(const struct home *home, uint64_t *out)
+{
+    struct store_record head = {.version = 0};
+    weft_err err = store_record_head(home->store, &head);
+
+    if (err != WEFT_OK && err != WEFT_ENOTFOUND)
+        return err;
+    *out = head.version;
+    return WEFT_OK;
+}
+
+weft_err floors_first_missing(const struct home *home, uint64_t have, uint64_t *out)
+{
+    uint64_t head, base;
+    weft_err err = floors_version(home, &head);
+
+    *out = 0;
+    if (err != WEFT_OK || have >= head)
+        return err;
+    err = store_record_base(home->store, &base);
+    if (err == WEFT_OK)
+        *out = have >= base ? have + 1 : base;
+    return err;
+}

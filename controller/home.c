@@ -1,0 +1,274 @@
+#include "controller/home.h"
+#include "controller/authority.h"
+#include "proto/base/clock.h"
+#include "proto/base/file.h"
+#include "proto/base/log.h"
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define KEY_FILE_MAX 16384u
+
+char *home_path(const char *dir, const char *name, const char *extension)
+{
+    char *path = NULL;
+
+    return asprintf(&path, "%s/%s%s", dir, name, extension) < 0 ? NULL : path;
+}
+
+weft_err home_read(const char *dir, const char *name, const char *extension, bool secret,
+                   wf_buf *out, wf_why *why)
+{
+    char *path = home_path(dir, name, extension);
+    weft_err err;
+
+    if (path == NULL)
+        return wf_fail(why, WEFT_ENOMEM, "out of memory");
+    err = secret ? wf_file_read_secret(path, out, why) : wf_file_read(path, out, why);
+    free(path);
+    return err;
+}
+
+weft_err home_write(const char *dir, const char *name, const char *extension, unsigned mode,
+                    wf_span data, wf_why *why)
+{
+    char *path = home_path(dir, name, extension);
+    weft_err err;
+
+    if (path == NULL)
+        return wf_fail(why, WEFT_ENOMEM, "out of memory");
+    err = wf_file_write(path, data.data, data.len, mode, why);
+    free(path);
+    return err;
+}
+
+static weft_err read_key(const char *dir, const char *name, const char *extension, pki_key **out,
+                         wf_why *why)
+{
+    wf_buf pem;
+    weft_err err;
+
+    wf_buf_init(&pem, KEY_FILE_MAX);
+    err = home_read(dir, name, extension, true, &pem, why);
+    if (err == WEFT_OK) {
+        err = pki_key_from_pem(wf_span_of(pem.data, pem.len), NULL, out, why);
+        if (err != WEFT_OK)
+            wf_wrap(why, err, "%s/%s%s", dir, name, extension);
+    }
+    wf_buf_wipe(&pem);
+    return err;
+}
+
+static weft_err read_ca(const char *dir, const char *name, pki_ca **out, wf_why *why)
+{
+    wf_buf key, chain;
+    weft_err err;
+
+    wf_buf_init(&key, KEY_FILE_MAX);
+    wf_buf_init(&chain, KEY_FILE_MAX);
+    err = home_read(dir, name, ".key", true, &key, why);
+    if (err == WEFT_OK)
+        err = home_read(dir, name, ".pem", false, &chain, why);
+    if (err == WEFT_OK) {
+        err = pki_ca_from_pem(wf_span_of(key.data, key.len), NULL,
+                              wf_span_of(chain.data, chain.len), out, why);
+        if (err != WEFT_OK)
+            wf_wrap(why, err, "%s/%s.key and .pem", dir, name);
+    }
+    wf_buf_wipe(&key);
+    wf_buf_fini(&chain);
+    return err;
+}
+
+static weft_err read_leaf(struct home *h, wf_why *why)
+{
+    struct pki_subject self;
+    pki_pin a, b;
+    wf_buf pem;
+    weft_err err = read_key(h->dir, HOME_LEAF, ".key", &h->key, why);
+
+    if (err != WEFT_OK)
+        return err;
+    wf_buf_init(&pem, KEY_FILE_MAX);
+    err = home_read(h->dir, HOME_LEAF, ".pem", false, &pem, why);
+    if (err == WEFT_OK)
+        err = pki_chain_from_pem(wf_span_of(pem.data, pem.len), &h->chain, why);
+    wf_buf_fini(&pem);
+    if (err != WEFT_OK)
+        return err;
+    pki_key_pin(h->key, &a);
+    pki_chain_pin(h->chain, &b);
+    if (!pki_pin_equal(&a, &b))
+        return wf_fail(why, WEFT_ECREDENTIAL,
+                       "%s/controller.pem is not the certificate of %s/controller.key", h->dir,
+                       h->dir);
+    /* Half life and expiry are looked at by home_renew_leaf: here only whether it is ours. */
+    err = pki_trust_check_chain(h->trust, h->chain, PKI_CONTROLLER, PKI_SERVER, true,
+                                wf_now_wall_ms(), &self, why);
+    if (err == WEFT_EEXPIRED)
+        err = WEFT_OK;
+    if (err != WEFT_OK)
+        wf_wrap(why, err, "%s/controller.pem", h->dir);
+    return err;
+}
+
+static weft_err read_settings(struct home *h, wf_why *why)
+{
+    wf_buf value;
+    weft_err err;
+    const char *at;
+
+    wf_buf_init(&value, PKI_CONTROLLERS_MAX * WF_ADDRESS_TEXT);
+    err = store_setting_get(h->store, HOME_SETTING_ID, &value);
+    if (err == WEFT_OK && !wf_id_from_bytes(value.data, value.len, &h->id))
+        err = WEFT_EIO;
+    wf_buf_clear(&value);
+    if (err == WEFT_OK)
+        err = store_setting_get(h->store, HOME_SETTING_ADDRESSES, &value);
+    if (err != WEFT_OK)
+        goto out;
+    at = wf_buf_cstr(&value);
+    err = at == NULL ? WEFT_ENOMEM : WEFT_OK;
+    while (err == WEFT_OK && *at != '\0') {
+        size_t len = strcspn(at, " ");
+        char one[WF_ADDRESS_TEXT];
+
+        if (len >= sizeof one || h->address_count == PKI_CONTROLLERS_MAX) {
+            err = WEFT_EIO;
+            break;
+        }
+        memcpy(one, at, len);
+        one[len] = '\0';
+        err = wf_address_parse(one, 0, &h->addresses[h->address_count++], NULL);
+        at += len + (at[len] == ' ');
+    }
+out:
+    wf_buf_fini(&value);
+    if (err != WEFT_OK)
+        wf_fail(why, err, "%s/%s: the settings that `init` writes are not there", h->dir,
+                HOME_STORE);
+    return err;
+}
+
+static weft_err read_trust(struct home *h, wf_why *why)
+{
+    wf_buf bundle;
+    weft_err err;
+
+    wf_buf_init(&bundle, WF_BUNDLE_MAX);
+    err = home_read(h->dir, HOME_BUNDLE, "", false, &bundle, why);
+    if (err == WEFT_OK) {
+        pki_record_digest(wf_span_of(bundle.data, bundle.len), h->bundle_digest);
+        err = pki_trust_new(wf_span_of(bundle.data, bundle.len), NULL, &h->trust, why);
+    }
+    wf_buf_fini(&bundle);
+    if (err == WEFT_OK)
+        h->domain = pki_trust_domain(h->trust);
+    return err;
+}
+
+weft_err home_open(const char *dir, struct home *out, wf_why *why)
+{
+    struct home h = {.lock = -1};
+    char *store_path = home_path(dir, HOME_STORE, "");
+    char *lock_path = home_path(dir, "home", "");
+    weft_err err = WEFT_ENOMEM;
+
+    h.dir = strdup(dir);
+    if (store_path == NULL || lock_path == NULL || h.dir == NULL) {
+        wf_fail(why, err, "out of memory");
+        goto out;
+    }
+    if (!wf_file_exists(store_path)) {
+        err = wf_fail(why, WEFT_ENOTFOUND,
+                      "%s is no controller's home; make one with: weft-controller init --home %s",
+                      dir, dir);
+        goto out;
+    }
+    err = wf_file_lock(lock_path, 0, &h.lock, why);
+    if (err == WEFT_EBUSY) {
+        wf_fail(why, err, "%s is in use by another weft-controller; stop that one first", dir);
+        goto out;
+    }
+    if (err != WEFT_OK)
+        goto out;
+    err = store_open(store_path, &h.store, why);
+    if (err == WEFT_OK)
+        err = read_settings(&h, why);
+    if (err == WEFT_OK)
+        err = read_trust(&h, why);
+    if (err == WEFT_OK)
+        err = read_ca(dir, HOME_CA_IDENTITIES, &h.identities, why);
+    if (err == WEFT_OK)
+        err = read_ca(dir, HOME_CA_ROUTERS, &h.routers, why);
+    if (err == WEFT_OK)
+        err = read_ca(dir, HOME_CA_CONTROLLERS, &h.controllers, why);
+    if (err == WEFT_OK)
+        err = read_key(dir, HOME_POLICY, "", &h.policy, why);
+    if (err == WEFT_OK)
+        err = read_key(dir, HOME_AUDIT, "", &h.audit, why);
+    if (err == WEFT_OK)
+        err = read_key(dir, HOME_ENROLLMENT, "", &h.enrollment, why);
+    if (err == WEFT_OK)
+        err = read_leaf(&h, why);
+out:
+    free(store_path);
+    free(lock_path);
+    if (err != WEFT_OK) {
+        home_close(&h);
+        return err;
+    }
+    *out = h;
+    return WEFT_OK;
+}
+
+void home_close(struct home *h)
+{
+    store_close(h->store);
+    pki_ca_free(h->identities);
+    pki_ca_free(h->routers);
+    pki_ca_free(h->controllers);
+    pki_key_free(h->policy);
+    pki_key_free(h->audit);
+    pki_key_free(h->enrollment);
+    pki_key_free(h->key);
+    pki_chain_free(h->chain);
+    if (h->trust != NULL)
+        pki_trust_unref(h->trust);
+    if (h->lock >= 0)
+        close(h->lock);
+    free(h->dir);
+    *h = (struct home){.lock = -1};
+}
+
+weft_err home_renew_leaf(struct home *home, uint64_t now, bool *renewed, wf_why *why)
+{
+    struct store_node self = {.id = home->id, .kind = PKI_CONTROLLER, .name = HOME_NAME};
+    uint64_t from, until;
+    pki_chain *chain = NULL;
+    wf_buf pem;
+    weft_err err;
+
+    *renewed = false;
+    pki_chain_validity(home->chain, &from, &until);
+    if (now < until && until - now > (until - from) / 2)
+        return WEFT_OK;
+    err = authority_issue(home, &self, pki_chain_spki(home->chain), now, &chain, why);
+    if (err != WEFT_OK)
+        return err;
+    wf_buf_init(&pem, KEY_FILE_MAX);
+    err = pki_chain_put_pem(chain, &pem);
+    if (err == WEFT_OK)
+        err = home_write(home->dir, HOME_LEAF, ".pem", 0644, wf_span_of(pem.data, pem.len), why);
+    wf_buf_fini(&pem);
+    if (err != WEFT_OK) {
+        pki_chain_free(chain);
+        return err;
+    }
+    pki_chain_free(home->chain);
+    home->chain = chain;
+    *renewed = true;
+    return WEFT_OK;
+}

@@ -1,0 +1,28 @@
+/* Making a controller's home, and administrators' identity files. */
+#ifndef CONTROLLER_INIT_H
+#define CONTROLLER_INIT_H
+
+#include "controller/home.h"
+
+struct init_config {
+    const char *dir;
+    const char *domain;          /* NULL: "weft.internal" */
+    const wf_address *addresses; /* none: 127.0.0.1:9338 */
+    size_t address_count;
+    const char *admin_out;       /* NULL: DIR/admin.json */
+    const char *passphrase_file; /* NULL: one is made and kept in DIR/root-passphrase */
+};
+
+/*
+ * Makes DIR with all authorities, keys, the store and the first administrator.
+ * It is built beside DIR and moved there whole. WEFT_EEXIST if DIR is there already.
+ */
+weft_err init_home(const struct init_config *config, wf_why *why);
+
+/*
+ * Makes a new administrator (an identity called name) in an open home and writes
+ * the identity file to path, 0600. The caller commits the store.
+ */
+weft_err init_admin(struct home *home, const char *name, const char *path, wf_why *why);
+
+#endif

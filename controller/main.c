@@ -1,0 +1,217 @@
+/* weft-controller: identities, policy, enrollment. docs/cli.md. */
+#include "controller/controller.h"
+#include "controller/init.h"
+#include "proto/base/clock.h"
+#include "proto/base/file.h"
+#include "proto/node/program.h"
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static weft_err need_home(const struct wf_call_line *line, const char **out, wf_why *why)
+{
+    *out = wf_line_text(line, "home");
+    if (*out == NULL || **out == '\0')
+        return wf_fail(why, WEFT_EUSAGE,
+                       "--home DIR is needed: the folder with the controller's "
+                       "keys and store");
+    return WEFT_OK;
+}
+
+static weft_err run_init(const struct wf_call_line *line, wf_why *why)
+{
+    wf_address addresses[PKI_CONTROLLERS_MAX];
+    struct init_config config = {
+        .domain = wf_line_text(line, "domain"),
+        .addresses = addresses,
+        .admin_out = wf_line_text(line, "admin-out"),
+        .passphrase_file = wf_line_text(line, "root-passphrase-file"),
+    };
+    char text[WF_ADDRESS_TEXT] = "127.0.0.1:9338";
+    const char *one;
+    weft_err err = need_home(line, &config.dir, why);
+
+    while (err == WEFT_OK && (one = wf_line_list(line, "address", config.address_count)) != NULL) {
+        if (config.address_count == PKI_CONTROLLERS_MAX)
+            return wf_fail(why, WEFT_EUSAGE, "at most %d addresses", PKI_CONTROLLERS_MAX);
+        err = wf_address_parse(one, HOME_PORT, &addresses[config.address_count], why);
+        config.address_count++;
+        if (err != WEFT_OK)
+            err = WEFT_EUSAGE;
+    }
+    if (err == WEFT_OK)
+        err = init_home(&config, why);
+    if (err != WEFT_OK)
+        return err;
+    if (config.address_count > 0)
+        wf_address_text(&addresses[0], text);
+    printf("made a fabric: trust domain %s, controller at %s\n",
+           config.domain != NULL ? config.domain : "weft.internal", text);
+    printf("  %s: root and intermediate authorities, policy, audit and enrollment keys, store\n",
+           config.dir);
+    if (config.passphrase_file == NULL)
+        printf("  %s/" HOME_PASSPHRASE ": unlocks %s/" HOME_ROOT
+               ".key; move both offline, `run` needs neither\n",
+               config.dir, config.dir);
+    if (config.admin_out != NULL)
+        printf("  %s: the first administrator's identity\n", config.admin_out);
+    else
+        printf("  %s/admin.json: the first administrator's identity\n", config.dir);
+    printf("next: weft-controller run --home %s\n", config.dir);
+    printf("then: weft login %s --identity ", text);
+    if (config.admin_out != NULL)
+        printf("%s\n", config.admin_out);
+    else
+        printf("%s/admin.json\n", config.dir);
+    return WEFT_OK;
+}
+
+/* Where to listen when nobody said: where `init --address` says that we are. */
+static weft_err default_listen(const char *dir, wf_address *out, wf_why *why)
+{
+    struct home home;
+    unsigned char address[16];
+    weft_err err = home_open(dir, &home, why);
+
+    if (err != WEFT_OK)
+        return err;
+    *out = home.addresses[0];
+    if (strcmp(out->host, "localhost") == 0)
+        memcpy(out->host, "127.0.0.1", sizeof "127.0.0.1");
+    else if (inet_pton(AF_INET, out->host, address) != 1 &&
+             inet_pton(AF_INET6, out->host, address) != 1)
+        memcpy(out->host, "0.0.0.0", sizeof "0.0.0.0"); /* a name that others reach us by */
+    home_close(&home);
+    return WEFT_OK;
+}
+
+static weft_err run_run(const struct wf_call_line *line, wf_why *why)
+{
+    struct controller_run run = {.metrics = wf_line_text(line, "metrics")};
+    const char *listen = wf_line_text(line, "listen");
+    weft_err err = need_home(line, &run.dir, why);
+
+    if (err != WEFT_OK)
+        return err;
+    if (listen != NULL)
+        err = wf_address_parse(listen, HOME_PORT, &run.listen, why) == WEFT_OK ? WEFT_OK
+                                                                               : WEFT_EUSAGE;
+    else
+        err = default_listen(run.dir, &run.listen, why);
+    return err == WEFT_OK ? controller_run(&run, why) : err;
+}
+
+static weft_err run_admin(const struct wf_call_line *line, wf_why *why)
+{
+    const char *dir, *out = wf_line_text(line, "out");
+    char name[WF_NAME_MAX + 1];
+    struct home home;
+    char id_text[WF_ID_TEXT];
+    wf_id random = wf_id_random();
+    weft_err err = need_home(line, &dir, why);
+
+    if (err == WEFT_OK && out == NULL)
+        err = wf_fail(why, WEFT_EUSAGE, "--out FILE is needed: where the identity goes");
+    if (err != WEFT_OK)
+        return err;
+    if (wf_file_exists(out))
+        return wf_fail(why, WEFT_EEXIST, "%s is there already; give another --out", out);
+    err = home_open(dir, &home, why);
+    if (err != WEFT_OK)
+        return err;
+    snprintf(name, sizeof name, "admin-%.8s", wf_id_text(&random, id_text));
+    err = init_admin(&home, name, out, why);
+    if (err == WEFT_OK) {
+        err = store_commit(home.store);
+        if (err != WEFT_OK) {
+            store_check(home.store, why);
+            (void)remove(out);
+        }
+    }
+    home_close(&home);
+    if (err == WEFT_OK)
+        printf("made administrator '%s': %s\n", name, out);
+    return err;
+}
+
+static weft_err run_check(const struct wf_call_line *line, wf_why *why)
+{
+    struct controller c;
+    uint64_t from, until, identities = 0, routers = 0, now = wf_now_wall_ms();
+    char text[WF_ADDRESS_TEXT];
+    const char *dir;
+    weft_err err = need_home(line, &dir, why);
+
+    if (err == WEFT_OK)
+        err = controller_init(&c, dir, why);
+    if (err != WEFT_OK)
+        return err;
+    err = store_node_count(c.home.store, PKI_IDENTITY, &identities);
+    if (err == WEFT_OK)
+        err = store_node_count(c.home.store, PKI_ROUTER, &routers);
+    if (err != WEFT_OK)
+        store_check(c.home.store, why);
+    pki_chain_validity(c.home.chain, &from, &until);
+    if (err == WEFT_OK) {
+        printf("%s: all is in place\n", dir);
+        printf("  trust domain %s, %llu identities, %llu routers\n", c.home.domain,
+               (unsigned long long)identities, (unsigned long long)routers);
+        for (size_t i = 0; i < c.home.address_count; i++)
+            printf("  reached at %s\n", wf_address_text(&c.home.addresses[i], text));
+        printf("  own certificate: %llu days left (renewed by itself)\n",
+               (unsigned long long)(until > now ? (until - now) / 86400000u : 0));
+    }
+    controller_fini(&c);
+    return err;
+}
+
+static const struct wf_option init_options[] = {
+    {"home", WF_OPTION_TEXT, "DIR", "the folder to make"},
+    {"domain", WF_OPTION_TEXT, "TD", "the trust domain (weft.internal)"},
+    {"address", WF_OPTION_LIST, "HOST:PORT", "where nodes reach the controller (127.0.0.1:9338)"},
+    {"admin-out", WF_OPTION_TEXT, "FILE", "the administrator's identity (DIR/admin.json)"},
+    {"root-passphrase-file", WF_OPTION_TEXT, "FILE", "its first line encrypts the root key"},
+    {NULL, WF_OPTION_FLAG, NULL, NULL},
+};
+static const struct wf_option run_options[] = {
+    {"home", WF_OPTION_TEXT, "DIR", "the folder that init made"},
+    {"listen", WF_OPTION_TEXT, "HOST:PORT", "where to listen (the first address of init)"},
+    {"metrics", WF_OPTION_TEXT, "HOST:PORT", "serve /metrics, /livez and /readyz there"},
+    {NULL, WF_OPTION_FLAG, NULL, NULL},
+};
+static const struct wf_option admin_options[] = {
+    {"home", WF_OPTION_TEXT, "DIR", "the folder that init made; the controller must be stopped"},
+    {"out", WF_OPTION_TEXT, "FILE", "the identity file to write"},
+    {NULL, WF_OPTION_FLAG, NULL, NULL},
+};
+static const struct wf_option check_options[] = {
+    {"home", WF_OPTION_TEXT, "DIR", "the folder that init made; the controller must be stopped"},
+    {NULL, WF_OPTION_FLAG, NULL, NULL},
+};
+
+static const struct wf_command commands[] = {
+    {"init", "", "make a fabric: authorities, keys, store, the first administrator",
+     "weft-controller init --home /var/lib/weft-controller --address fabric.example.com:9338",
+     init_options, 0, 0, run_init},
+    {"run", "", "serve", "weft-controller run --home /var/lib/weft-controller", run_options, 0, 0,
+     run_run},
+    {"admin", "", "make another administrator's identity file, locally",
+     "weft-controller admin --home /var/lib/weft-controller --out admin.json", admin_options, 0, 0,
+     run_admin},
+    {"check-config", "", "look whether everything is in place",
+     "weft-controller check-config --home /var/lib/weft-controller", check_options, 0, 0,
+     run_check},
+    {NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},
+};
+
+int main(int argc, char **argv)
+{
+    static const struct wf_program program = {
+        .name = "weft-controller",
+        .summary = "the control plane: identities, policy, enrollment",
+        .commands = commands,
+    };
+
+    return wf_program_run(&program, argc, argv);
+}

@@ -1,0 +1,187 @@
+#include "controller/node.h"
+#include "controller/authority.h"
+#include "controller/view.h"
+#include "proto/base/clock.h"
+#include <jansson.h>
+#include <string.h>
+
+const char *node_word(enum pki_kind kind)
+{
+    return kind == PKI_ROUTER ? "router" : "identity";
+}
+
+weft_err node_find(struct call *call, struct args *args, enum pki_kind kind, struct store_node *out)
+{
+    store *s = call->c->home.store;
+    char name[WF_NAME_MAX + 1], text[WF_ID_TEXT];
+    bool by_id = false;
+    wf_id id;
+    weft_err err = args_which(args, &id, name, &by_id);
+
+    if (err != WEFT_OK)
+        return err;
+    err = by_id ? store_node_get(s, kind, &id, out) : store_node_find(s, kind, name, out);
+    if (err == WEFT_OK)
+        wf_fail(&call->what, WEFT_OK, "%s", out->name);
+    return call_fail(call, err, node_word(kind), by_id ? wf_id_text(&id, text) : name);
+}
+
+weft_err node_name_is_free(struct call *call, enum pki_kind kind, const char *name)
+{
+    store *s = call->c->home.store;
+    struct store_node other;
+    bool retired = false;
+    uint64_t until;
+    weft_err err = store_node_find(s, kind, name, &other);
+
+    if (err == WEFT_OK)
+        return call_fail(call, WEFT_EEXIST, node_word(kind), name);
+    if (err != WEFT_ENOTFOUND)
+        return err;
+    err = store_name_is_retired(s, kind, name, call->now, &until, &retired);
+    if (err == WEFT_OK && retired) {
+        char end[24];
+
+        return wf_fail(&call->why, WEFT_EEXIST,
+                       "a certificate named '%s' lives until %s; take another name until then",
+                       name, wf_time_text(until, end));
+    }
+    return err;
+}
+
+weft_err node_token(struct call *call, const struct store_node *node, uint64_t token_life_s,
+                    json_t **token)
+{
+    const struct home *home = &call->c->home;
+    struct store_token row;
+    wf_buf jwt;
+    weft_err err = store_token_void(home->store, &node->id);
+
+    if (err != WEFT_OK)
+        return err;
+    wf_buf_init(&jwt, WF_TOKEN_MAX);
+    err = authority_token(home, node, call->now, token_life_s * 1000, &row, &jwt);
+    if (err == WEFT_OK)
+        err = store_token_add(home->store, &row);
+    if (err == WEFT_OK) {
+        *token = json_stringn((const char *)jwt.data, jwt.len);
+        err = *token == NULL ? WEFT_ENOMEM : WEFT_OK;
+    }
+    wf_buf_wipe(&jwt);
+    return err;
+}
+
+weft_err node_create(struct call *call, struct store_node *node, uint64_t token_life_s,
+                     json_t **token)
+{
+    weft_err err = node_name_is_free(call, node->kind, node->name);
+
+    if (err != WEFT_OK)
+        return err;
+    node->id = wf_id_random();
+    node->created = call->now;
+    node->enroll = PKI_ENROLL_OTT;
+    err = store_node_add(call->c->home.store, node);
+    if (err == WEFT_OK)
+        err = node_token(call, node, token_life_s, token);
+    return call_fail(call, err, node_word(node->kind), node->name);
+}
+
+/* The floor that refuses this node everywhere, if it has anything that could be refused. */
+static weft_err cut(struct call *call, const struct store_node *node)
+{
+    struct store_floor floor = {
+        .kind = node->kind == PKI_ROUTER ? STORE_FLOOR_ROUTER : STORE_FLOOR_IDENTITY, .cut = true};
+    uint64_t grants = 0;
+    weft_err err = WEFT_OK;
+
+    if (node->kind == PKI_ROUTER)
+        floor.router = node->id;
+    else
+        floor.identity = node->id;
+    if (node->kind == PKI_IDENTITY)
+        err = store_issued_end(call->c->home.store, &node->id, &grants);
+    if (err != WEFT_OK || !node->enrolled)
+        return err;
+    floor.expires = node->expires;
+    if (grants > floor.expires)
+        floor.expires = grants;
+    if (node->member_expires > floor.expires)
+        floor.expires = node->member_expires;
+    floor.expires += WF_CLOCK_TOLERANCE_MS;
+    if (floor.expires > call->now)
+        err = floors_raise(&call->c->home, &call->c->turn, &floor, 1, call->now);
+    if (err == WEFT_OK)
+        err = call_note(call, EFFECT_DROP, node->kind, &node->id);
+    return err;
+}
+
+weft_err node_disable(struct call *call, struct store_node *node)
+{
+    store *s = call->c->home.store;
+    weft_err err;
+
+    if (node->disabled)
+        return WEFT_OK;
+    call_touch(call);
+    err = cut(call, node);
+    if (err == WEFT_OK && node->kind == PKI_IDENTITY)
+        err = store_issued_forget(s, &node->id); /* the identity's floor covers them */
+    node->disabled = true;
+    if (err == WEFT_OK)
+        err = store_node_put(s, node);
+    if (err == WEFT_OK && node->kind == PKI_ROUTER)
+        err = call_note(call, EFFECT_MEMBERS, node->kind, &node->id);
+    return err;
+}
+
+weft_err node_enable(struct call *call, struct store_node *node)
+{
+    const struct home *home = &call->c->home;
+    struct store_floor floor = {.kind = node->kind == PKI_ROUTER ? STORE_FLOOR_ROUTER
+                                                                 : STORE_FLOOR_IDENTITY};
+    weft_err err;
+
+    if (!node->disabled)
+        return WEFT_OK;
+    call_touch(call);
+    if (node->kind == PKI_ROUTER)
+        floor.router = node->id;
+    else
+        floor.identity = node->id;
+    err = store_floor_get(home->store, &floor);
+    if (err == WEFT_OK) {
+        /* The epoch stays: what was granted before the cut is dead for good. */
+        floor.cut = false;
+        err = floors_raise(home, &call->c->turn, &floor, 1, call->now);
+    } else if (err == WEFT_ENOTFOUND) {
+        err = WEFT_OK;
+    }
+    node->disabled = false;
+    if (err == WEFT_OK)
+        err = store_node_put(home->store, node);
+    if (err == WEFT_OK && node->kind == PKI_ROUTER && node->enrolled) {
+        err = members_sign(home, node, call->now);
+        if (err == WEFT_ECONFLICT)
+            err = WEFT_OK; /* its certificate has ended: it comes back by reissue */
+        if (err == WEFT_OK)
+            err = call_note(call, EFFECT_MEMBERS, node->kind, &node->id);
+    }
+    return err;
+}
+
+weft_err node_delete(struct call *call, const struct store_node *node)
+{
+    store *s = call->c->home.store;
+    weft_err err;
+
+    call_touch(call);
+    err = cut(call, node);
+    if (err == WEFT_OK && node->enrolled && node->expires > call->now)
+        err = store_name_retire(s, node->kind, node->name, node->expires);
+    if (err == WEFT_OK)
+        err = store_node_remove(s, &node->id);
+    if (err == WEFT_OK && node->kind == PKI_ROUTER)
+        err = call_note(call, EFFECT_MEMBERS, node->kind, &node->id);
+    return err;
+}

@@ -1,0 +1,32 @@
+/* What identities and routers have in common as things that administrators create and withdraw. */
+#ifndef CONTROLLER_NODE_H
+#define CONTROLLER_NODE_H
+
+#include "controller/operation.h"
+
+struct json_t;
+
+#define NODE_TOKEN_LIFE_S 86400u
+#define NODE_TOKEN_LIFE_MAX_S (30u * 86400u)
+
+/* "identity", "router". */
+const char *node_word(enum pki_kind kind);
+/* The node that `name` or `id` among the arguments names; nothing else is asked. */
+weft_err node_find(struct call *call, struct args *args, enum pki_kind kind,
+                   struct store_node *out);
+/* Whether the name is free: not taken, and no living certificate carries it. */
+weft_err node_name_is_free(struct call *call, enum pki_kind kind, const char *name);
+/* Adds the node (its id and created are filled here) with a token, as JSON text (the caller's). */
+weft_err node_create(struct call *call, struct store_node *node, uint64_t token_life_s,
+                     struct json_t **token);
+/* A new token; older ones that nobody redeemed are void. */
+weft_err node_token(struct call *call, const struct store_node *node, uint64_t token_life_s,
+                    struct json_t **token);
+/* Disables: a cut floor, its links are closed. */
+weft_err node_disable(struct call *call, struct store_node *node);
+/* Takes the cut away; grants of before stay dead. */
+weft_err node_enable(struct call *call, struct store_node *node);
+/* Deletes: a cut floor, its links are closed, its name rests as long as its certificate lives. */
+weft_err node_delete(struct call *call, const struct store_node *node);
+
+#endif

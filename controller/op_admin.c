@@ -1,0 +1,159 @@
+/* admin.*, session.*, status: docs/operations.md. */
+#include "controller/view.h"
+#include "proto/base/map.h"
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+static weft_err find(struct call *call, struct args *args, struct store_node *out)
+{
+    char name[WF_NAME_MAX + 1];
+    weft_err err = args_name(args, "identity", true, name);
+
+    if (err == WEFT_OK)
+        err = args_end(args);
+    if (err != WEFT_OK)
+        return err;
+    wf_fail(&call->what, WEFT_OK, "%s", name);
+    return call_fail(call, store_node_find(call->c->home.store, PKI_IDENTITY, name, out),
+                     "identity", name);
+}
+
+weft_err op_admin_add(struct call *call, struct args *args)
+{
+    struct store_node node;
+    weft_err err = find(call, args, &node);
+
+    if (err != WEFT_OK)
+        return err;
+    err = store_admin_add(call->c->home.store, &node.id);
+    if (err == WEFT_EEXIST)
+        err = WEFT_OK; /* it is what was wanted */
+    return err == WEFT_OK ? view_answer(call, view_admin(&node)) : err;
+}
+
+static weft_err add_row(void *arg, const struct store_node *node)
+{
+    return view_list_add(arg, node->name, view_admin(node));
+}
+
+weft_err op_admin_list(struct call *call, struct args *args)
+{
+    struct view_list list;
+    char after[WF_NAME_MAX + 1];
+    weft_err err = view_list_open(&list, call, args, after);
+
+    if (err != WEFT_OK)
+        return err;
+    return view_list_close(&list, store_admin_each(call->c->home.store, after, add_row, &list));
+}
+
+weft_err op_admin_remove(struct call *call, struct args *args)
+{
+    store *s = call->c->home.store;
+    struct store_node node;
+    uint64_t able = 0;
+    weft_err err = find(call, args, &node);
+
+    if (err == WEFT_OK)
+        err = store_admin_remove(s, &node.id);
+    if (err == WEFT_ENOTFOUND && call->why.text[0] == '\0')
+        return wf_fail(&call->why, err, "'%s' is no administrator", node.name);
+    if (err == WEFT_OK)
+        err = store_admin_count_able(s, &able);
+    if (err == WEFT_OK && able == 0)
+        return wf_fail(&call->why, WEFT_ECONFLICT,
+                       "'%s' is the last administrator; add another one first (weft admin add)",
+                       node.name);
+    return err == WEFT_OK ? view_answer(call, view_admin(&node)) : err;
+}
+
+/* ---- sessions */
+
+static int by_id_routers_first(const void *a, const void *b)
+{
+    const struct session *x = a, *y = b;
+    int order = wf_id_compare(&x->id, &y->id);
+
+    if (order != 0)
+        return order;
+    return (y->reporter_kind == PKI_ROUTER) - (x->reporter_kind == PKI_ROUTER);
+}
+
+weft_err op_session_list(struct call *call, struct args *args)
+{
+    struct sessions *all = &call->c->sessions;
+    struct session *sorted = NULL;
+    struct view_list list;
+    char after[WF_NAME_MAX + 1], text[WF_ID_TEXT];
+    weft_err err = view_list_open(&list, call, args, after);
+
+    if (err != WEFT_OK)
+        return err;
+    if (all->count > 0) {
+        sorted = malloc(all->count * sizeof *sorted);
+        if (sorted == NULL)
+            return view_list_close(&list, WEFT_ENOMEM);
+        memcpy(sorted, all->items, all->count * sizeof *sorted);
+        qsort(sorted, all->count, sizeof *sorted, by_id_routers_first);
+    }
+    for (size_t i = 0; err == WEFT_OK && i < all->count; i++) {
+        if (i > 0 && wf_id_equal(&sorted[i].id, &sorted[i - 1].id))
+            continue; /* several report it: a router's word first */
+        if (strcmp(wf_id_text(&sorted[i].id, text), after) <= 0)
+            continue;
+        err = view_list_add(&list, text, view_session(call->c, &sorted[i]));
+    }
+    free(sorted);
+    return view_list_close(&list, err == WEFT_EEOF ? WEFT_OK : err);
+}
+
+weft_err op_session_cut(struct call *call, struct args *args)
+{
+    const struct sessions *all = &call->c->sessions;
+    const struct session *found = NULL;
+    char text[WF_ID_TEXT];
+    wf_id id;
+    weft_err err = args_text(args, "id", true, text, sizeof text);
+
+    if (err == WEFT_OK)
+        err = args_end(args);
+    if (err != WEFT_OK)
+        return err;
+    if (!wf_id_parse(text, strlen(text), &id))
+        return wf_fail(&call->why, WEFT_EINVAL, "argument 'id' must be 32 lower-case hex digits");
+    wf_fail(&call->what, WEFT_OK, "%s", text);
+    for (size_t i = 0; i < all->count && found == NULL; i++)
+        if (wf_id_equal(&all->items[i].id, &id))
+            found = &all->items[i];
+    if (found == NULL)
+        return call_fail(call, WEFT_ENOTFOUND, "session", text);
+    err = call_note(call, EFFECT_SESSION, PKI_IDENTITY, &id);
+    return err == WEFT_OK ? view_answer(call, view_session(call->c, found)) : err;
+}
+
+/* ---- status */
+
+weft_err op_status(struct call *call, struct args *args)
+{
+    const struct controller *c = call->c;
+    store *s = c->home.store;
+    uint64_t identities = 0, services = 0, policies = 0, routers = 0;
+    weft_err err = args_end(args);
+
+    if (err == WEFT_OK)
+        err = store_node_count(s, PKI_IDENTITY, &identities);
+    if (err == WEFT_OK)
+        err = store_service_count(s, &services);
+    if (err == WEFT_OK)
+        err = store_policy_count(s, &policies);
+    if (err == WEFT_OK)
+        err = store_node_count(s, PKI_ROUTER, &routers);
+    if (err != WEFT_OK)
+        return err;
+    return view_answer(call, json_pack("{ss ss sI sI sI sI sI}", "version", WEFT_VERSION, "domain",
+                                       c->home.domain, "identities", (json_int_t)identities,
+                                       "services", (json_int_t)services, "policies",
+                                       (json_int_t)policies, "routers", (json_int_t)routers,
+                                       "uptime_s", (json_int_t)((call->now - c->started) / 1000)));
+}

@@ -1,0 +1,365 @@
+/*
+ * Enrollment and renewal. DESIGN 5; docs/protocol.md "Enrollment".
+ *
+ * Happy path: the token's signature and times hold, the new key's proof over
+ * token and channel holds, the store knows the token and nobody has redeemed
+ * it, a leaf is issued; token, certificate and node change in one transaction.
+ *
+ * Failure modes:
+ * - The answer is lost: the same key asks again within WF_REDEEM_AGAIN_MS and
+ *   gets the same certificate.
+ * - Many redeem at once: calls run one after the other, the first one wins.
+ * - A key that another subject has, or that was withdrawn, is never certified.
+ */
+#include "controller/authority.h"
+#include "controller/node.h"
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PEM_MAX 32768u
+
+/* The chain as repeated field 1 of EnrollResult and RenewResult. */
+static weft_err put_chain(wf_buf *out, const pki_chain *chain)
+{
+    weft_err err = WEFT_OK;
+
+    for (size_t i = 0; err == WEFT_OK && i < pki_chain_count(chain); i++)
+        err = call_put_field(out, 1, pki_chain_der(chain, i));
+    return err;
+}
+
+/* EnrollResult, field by field: the signed parts are encoded already. */
+static weft_err put_enroll_result(struct call *call, const struct store_node *node,
+                                  const pki_chain *chain)
+{
+    const struct home *home = &call->c->home;
+    char text[WF_ADDRESS_TEXT];
+    const struct member *own;
+    pki_pin pin;
+    weft_err err = put_chain(&call->result, chain);
+
+    if (err == WEFT_OK)
+        err = call_put_field(&call->result, 2, pki_trust_bundle(home->trust));
+    if (err == WEFT_OK)
+        err = call_put_field(&call->result, 3, wf_span_of(node->id.b, sizeof node->id.b));
+    if (err == WEFT_OK)
+        err = call_put_field(&call->result, 4, wf_span_of(node->name, strlen(node->name)));
+    for (size_t i = 0; err == WEFT_OK && i < home->address_count; i++) {
+        wf_address_text(&home->addresses[i], text);
+        err = call_put_field(&call->result, 5, wf_span_of(text, strlen(text)));
+    }
+    pki_chain_pin(home->chain, &pin);
+    if (err == WEFT_OK)
+        err = call_put_field(&call->result, 6, wf_span_of(pin.b, sizeof pin.b));
+    if (err == WEFT_OK)
+        err = call_put_members(call, 7, 24 * 1024);
+    if (err == WEFT_OK && node->kind == PKI_ROUTER) {
+        own = members_find(&call->c->members, &node->id);
+        if (own != NULL)
+            err = call_put_field(&call->result, 8, wf_span_of(own->record.data, own->record.len));
+    }
+    /* Deltas without their snapshot are of no use: all that fits, from the chain's start. */
+    if (err == WEFT_OK)
+        err = call_put_floors(call, 9, 0, 24 * 1024);
+    return err;
+}
+
+/* Whether this key may be certified for this subject. */
+static weft_err key_is_free(struct call *call, const pki_pin *pin, const wf_id *subject)
+{
+    struct store_key key;
+    weft_err err = store_key_get(call->c->home.store, pin, &key);
+
+    if (err == WEFT_ENOTFOUND)
+        return WEFT_OK;
+    if (err != WEFT_OK)
+        return err;
+    if (key.dead)
+        return wf_fail(&call->why, WEFT_EREVOKED, "this key was withdrawn; make a new one");
+    if (!wf_id_equal(&key.subject, subject))
+        return wf_fail(&call->why, WEFT_ECREDENTIAL,
+                       "this key is another's already; make a new one");
+    return WEFT_OK;
+}
+
+struct outdated {
+    struct store_key keys[16];
+    size_t count;
+};
+
+static weft_err note_key(void *arg, const struct store_key *key)
+{
+    struct outdated *old = arg;
+
+    if (old->count == sizeof old->keys / sizeof *old->keys)
+        return WEFT_EEOF;
+    old->keys[old->count++] = *key;
+    return WEFT_OK;
+}
+
+/* A reissued identity's older keys die when the new certificate is made. */
+static weft_err withdraw_older_keys(struct call *call, const wf_id *subject, const pki_pin *kept)
+{
+    const struct home *home = &call->c->home;
+    struct outdated old = {.count = 0};
+    struct store_floor floors[16];
+    size_t count = 0;
+    weft_err err = store_key_each(home->store, subject, call->now, note_key, &old);
+
+    for (size_t i = 0; err == WEFT_OK && i < old.count; i++) {
+        if (pki_pin_equal(&old.keys[i].pin, kept))
+            continue;
+        old.keys[i].dead = true;
+        floors[count++] = (struct store_floor){
+            .kind = STORE_FLOOR_KEY,
+            .key = old.keys[i].pin,
+            .cut = true,
+            .expires = old.keys[i].not_after + WF_RENEW_GRACE_MS + WF_CLOCK_TOLERANCE_MS,
+        };
+        err = store_key_put(home->store, &old.keys[i]);
+    }
+    if (err == WEFT_OK && count > 0)
+        err = floors_raise(home, &call->c->turn, floors, count, call->now);
+    return err;
+}
+
+/* Certifies spki for node and writes what changes with it, the token aside. */
+static weft_err certify(struct call *call, struct store_node *node, wf_span spki, pki_chain **out)
+{
+    const struct home *home = &call->c->home;
+    struct store_key key = {.subject = node->id};
+    uint64_t from;
+    pki_chain *chain = NULL;
+    weft_err err;
+
+    pki_pin_of_spki(spki, &key.pin);
+    err = key_is_free(call, &key.pin, &node->id);
+    if (err == WEFT_OK)
+        err = authority_issue(home, node, spki, call->now, &chain, &call->why);
+    if (err != WEFT_OK)
+        return err;
+    pki_chain_validity(chain, &from, &key.not_after);
+    if (node->enrolled)
+        err = withdraw_older_keys(call, &node->id, &key.pin);
+    if (err == WEFT_OK)
+        err = store_key_put(home->store, &key);
+    node->enrolled = true;
+    node->pin = key.pin;
+    node->expires = key.not_after;
+    if (err == WEFT_OK)
+        err = store_node_put(home->store, node);
+    if (err == WEFT_OK && node->kind == PKI_ROUTER) {
+        call_touch(call);
+        err = members_sign(home, node, call->now);
+        if (err == WEFT_OK)
+            err = call_note(call, EFFECT_MEMBERS, node->kind, &node->id);
+    }
+    if (err != WEFT_OK) {
+        pki_chain_free(chain);
+        return err;
+    }
+    *out = chain;
+    return WEFT_OK;
+}
+
+static weft_err proof_holds(struct call *call, wf_span spki, const char *label,
+                            const char *exporter, wf_span subject, ProtobufCBinaryData proof)
+{
+    uint8_t channel[32];
+    weft_err err = call->exporter(call->exporter_arg, exporter, channel);
+
+    if (err == WEFT_OK)
+        err = pki_proof_check(spki, label, subject, channel, wf_pb_span(proof));
+    if (err == WEFT_ECREDENTIAL)
+        wf_fail(&call->why, err,
+                "the proof of possession doesn't hold: it was not made with this key for this "
+                "channel");
+    return err;
+}
+
+/* The same key comes again: its answer was lost, or somebody else redeemed the token. */
+static weft_err again(struct call *call, const struct store_token *row,
+                      const struct store_node *node, wf_span spki)
+{
+    wf_buf pem;
+    pki_chain *chain = NULL;
+    pki_pin pin;
+    weft_err err;
+
+    pki_pin_of_spki(spki, &pin);
+    if (!pki_pin_equal(&pin, &row->pin) || call->now - row->redeemed > WF_REDEEM_AGAIN_MS)
+        return wf_fail(&call->why, WEFT_EUSED,
+                       "this token was used already; ask an administrator for a new one (weft "
+                       "identity reissue)");
+    wf_buf_init(&pem, PEM_MAX);
+    err = store_token_chain(call->c->home.store, row->hash, &pem);
+    if (err == WEFT_OK)
+        err = pki_chain_from_pem(wf_span_of(pem.data, pem.len), &chain, &call->why);
+    if (err == WEFT_OK)
+        err = put_enroll_result(call, node, chain);
+    pki_chain_free(chain);
+    wf_buf_fini(&pem);
+    return err;
+}
+
+static weft_err redeem(struct call *call, const struct store_token *row, struct store_node *node,
+                       wf_span spki)
+{
+    wf_buf pem;
+    pki_chain *chain = NULL;
+    weft_err err;
+
+    wf_buf_init(&pem, PEM_MAX);
+    err = certify(call, node, spki, &chain);
+    if (err == WEFT_OK)
+        err = pki_chain_put_pem(chain, &pem);
+    if (err == WEFT_OK)
+        err = store_token_redeem(call->c->home.store, row->hash, call->now, &node->pin,
+                                 wf_span_of(pem.data, pem.len));
+    if (err == WEFT_OK)
+        err = put_enroll_result(call, node, chain);
+    if (err == WEFT_OK)
+        call->c->counters.enrollments++;
+    pki_chain_free(chain);
+    wf_buf_fini(&pem);
+    return err;
+}
+
+static weft_err take_addresses(struct call *call, const Weft__Wire__EnrollCall *ask,
+                               struct store_node *node)
+{
+    weft_err err = WEFT_OK;
+
+    if (node->kind != PKI_ROUTER)
+        return WEFT_OK;
+    if (ask->n_addresses == 0 || ask->n_addresses > WF_ADDRESSES_MAX)
+        return wf_fail(&call->why, WEFT_EINVAL,
+                       "a router enrolls with 1 to %u addresses where it can be reached",
+                       WF_ADDRESSES_MAX);
+    node->address_count = ask->n_addresses;
+    for (size_t i = 0; err == WEFT_OK && i < ask->n_addresses; i++)
+        err = wf_address_parse(ask->addresses[i], 0, &node->addresses[i], &call->why);
+    return err;
+}
+
+static weft_err enroll(struct call *call, const Weft__Wire__EnrollCall *ask, wf_span spki)
+{
+    const struct home *home = &call->c->home;
+    size_t token_len = strlen(ask->token);
+    struct store_token row;
+    struct store_node node;
+    struct pki_token token;
+    uint8_t hash[32];
+    wf_span key;
+    weft_err err;
+    wf_buf own;
+
+    wf_buf_init(&own, 256);
+    err = pki_key_put_spki(home->enrollment, &own);
+    key = wf_span_of(own.data, own.len);
+    if (err == WEFT_OK)
+        err = pki_token_verify(ask->token, token_len, &key, 1, call->now, &token, &call->why);
+    wf_buf_fini(&own);
+    if (err != WEFT_OK)
+        return err;
+    if (token.method != PKI_ENROLL_OTT || strcmp(token.issuer, home->domain) != 0)
+        return wf_fail(&call->why, WEFT_ECREDENTIAL,
+                       "this token is for another fabric or another way to enroll");
+    err = proof_holds(call, spki, PKI_LABEL_ENROLL, "EXPORTER-weft-enroll",
+                      wf_span_of(ask->token, token_len), ask->proof);
+    if (err != WEFT_OK)
+        return err;
+    pki_sha256(token.jti.b, sizeof token.jti.b, hash);
+    err = store_token_get(home->store, hash, &row);
+    if (err == WEFT_OK && (row.kind != token.kind || !wf_id_equal(&row.subject, &token.id)))
+        err = WEFT_ENOTFOUND;
+    if (err == WEFT_OK)
+        err = store_node_get(home->store, row.kind, &row.subject, &node);
+    if (err == WEFT_ENOTFOUND)
+        return wf_fail(
+            &call->why, WEFT_ECREDENTIAL,
+            "this token is void: a newer one took its place, or what it was for is gone");
+    if (err != WEFT_OK)
+        return err;
+    if (node.disabled)
+        return wf_fail(&call->why, WEFT_EREVOKED, "%s '%s' is disabled; ask an administrator",
+                       node_word(node.kind), node.name);
+    if (row.redeemed != 0)
+        return again(call, &row, &node, spki);
+    err = take_addresses(call, ask, &node);
+    return err == WEFT_OK ? redeem(call, &row, &node, spki) : err;
+}
+
+weft_err op_enroll(struct call *call)
+{
+    Weft__Wire__EnrollCall *ask = NULL;
+    wf_buf spki;
+    weft_err err =
+        wf_enroll_call_decode(call->arguments.data, call->arguments.len, &ask, &call->why);
+
+    if (err != WEFT_OK)
+        return err;
+    wf_buf_init(&spki, WF_CSR_MAX);
+    err = pki_csr_open(wf_pb_span(ask->csr), &spki, &call->why);
+    if (err == WEFT_OK)
+        err = enroll(call, ask, wf_span_of(spki.data, spki.len));
+    wf_buf_fini(&spki);
+    wf_enroll_call_free(ask);
+    return err;
+}
+
+/* ---- renewal */
+
+static weft_err renew(struct call *call, const Weft__Wire__RenewCall *ask, wf_span spki)
+{
+    const struct home *home = &call->c->home;
+    const struct pki_subject *who = call->subject;
+    struct store_node node;
+    pki_chain *chain = NULL;
+    pki_pin pin;
+    weft_err err;
+
+    pki_pin_of_spki(spki, &pin);
+    if (!pki_pin_equal(&pin, &who->pin))
+        return wf_fail(&call->why, WEFT_EINVAL,
+                       "renewal keeps the key; changing it is not built yet (use weft identity "
+                       "reissue)");
+    err = proof_holds(call, spki, PKI_LABEL_RENEW, "EXPORTER-weft-renew", wf_pb_span(ask->csr),
+                      ask->proof);
+    if (err == WEFT_OK)
+        err = store_node_get(home->store, who->kind, &who->id, &node);
+    if (err != WEFT_OK)
+        return err;
+    if (!node.enrolled || !pki_pin_equal(&node.pin, &pin))
+        return wf_fail(&call->why, WEFT_EREVOKED,
+                       "another key took this one's place; enroll again with a new token");
+    err = certify(call, &node, spki, &chain);
+    if (err == WEFT_OK)
+        err = put_chain(&call->result, chain);
+    if (err == WEFT_OK)
+        err = call_put_field(&call->result, 2, pki_trust_bundle(home->trust));
+    if (err == WEFT_OK)
+        call->c->counters.renewals++;
+    pki_chain_free(chain);
+    return err;
+}
+
+weft_err op_renew(struct call *call)
+{
+    Weft__Wire__RenewCall *ask = NULL;
+    wf_buf spki;
+    weft_err err =
+        wf_renew_call_decode(call->arguments.data, call->arguments.len, &ask, &call->why);
+
+    if (err != WEFT_OK)
+        return err;
+    assert(call->subject != NULL);
+    wf_buf_init(&spki, WF_CSR_MAX);
+    err = pki_csr_open(wf_pb_span(ask->csr), &spki, &call->why);
+    if (err == WEFT_OK)
+        err = renew(call, ask, wf_span_of(spki.data, spki.len));
+    wf_buf_fini(&spki);
+    wf_renew_call_free(ask);
+    return err;
+}

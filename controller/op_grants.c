@@ -1,0 +1,219 @@
+/* Grants on demand for identities, membership for routers, and reports of sessions. DESIGN 6. */
+#include "controller/authority.h"
+#include "controller/operation.h"
+#include <assert.h>
+#include <string.h>
+
+/* Room for the parts of a GrantsResult that come before the grants. */
+#define MEMBERS_BUDGET (12u * 1024u)
+#define FLOORS_BUDGET (12u * 1024u)
+#define GRANT_ROOM 512u /* a grant takes at most this much */
+#define CARRY_MAX_MS (30ull * 86400000ull)
+
+static const char generic[] =
+    "not permitted, or there is no such service; an administrator can ask: weft explain";
+
+struct granting {
+    struct call *call;
+    struct policy_thing thing;
+    uint64_t expiry, epoch;
+    unsigned count;
+    bool full;
+};
+
+static weft_err grant_one(struct granting *g, const struct catalog_service *service,
+                          enum policy_type type)
+{
+    struct call *call = g->call;
+    const struct home *home = &call->c->home;
+    struct authority_grant grant = {
+        .service = service->thing.id,
+        .service_name = service->name,
+        .role = type,
+        .subject = call->subject,
+        .not_before = call->now,
+        .expiry = g->expiry,
+        .epoch = g->epoch,
+    };
+    struct store_issued issued = {
+        .identity = call->subject->id,
+        .service = service->thing.id,
+        .role = type,
+        .expiry = g->expiry,
+    };
+    wf_buf record;
+    weft_err err;
+
+    if (g->count == WF_GRANTS_PREFETCH || call->result.len + GRANT_ROOM > call->result.max) {
+        g->full = true;
+        return WEFT_OK;
+    }
+    wf_buf_init(&record, WF_SIGNED_MAX);
+    err = authority_grant(home, &grant, &record);
+    if (err == WEFT_OK)
+        err = call_put_field(&call->result, 1, wf_span_of(record.data, record.len));
+    if (err == WEFT_OK)
+        err = store_issued_put(home->store, &issued);
+    wf_buf_fini(&record);
+    if (err == WEFT_OK) {
+        g->count++;
+        call->c->counters.grants++;
+    }
+    return err;
+}
+
+/* Both roles that policy allows; *any says whether there was one. */
+static weft_err grant_service(struct granting *g, const struct catalog_service *service, bool *any)
+{
+    const struct catalog *catalog = &g->call->c->catalog;
+    weft_err err = WEFT_OK;
+
+    *any = false;
+    for (enum policy_type type = POLICY_DIAL; err == WEFT_OK && type <= POLICY_BIND; type++)
+        if (catalog_may(catalog, &g->thing, service, type)) {
+            *any = true;
+            err = grant_one(g, service, type);
+        }
+    return err;
+}
+
+/* One answer for unknown and forbidden; which of them it was goes to the log. */
+static void explain_to_log(struct granting *g, const char *name,
+                           const struct catalog_service *service)
+{
+    wf_why *why = &g->call->logged;
+    struct policy_decision decision;
+
+    if (why->text[0] != '\0')
+        return;
+    if (service == NULL) {
+        wf_fail(why, WEFT_EREFUSED, "there is no service '%s'", name);
+        return;
+    }
+    decision = catalog_decide(&g->call->c->catalog, &g->thing, service, POLICY_DIAL);
+    wf_fail(why, WEFT_EREFUSED, "no policy lets it dial or bind '%s'%s%s", name,
+            decision.rule != NULL ? "; nearest: " : "",
+            decision.rule != NULL ? decision.rule->name : "");
+}
+
+static weft_err grant_named(struct granting *g, const Weft__Wire__GrantsCall *ask, bool *refused)
+{
+    const struct catalog *catalog = &g->call->c->catalog;
+    weft_err err = WEFT_OK;
+
+    for (size_t i = 0; err == WEFT_OK && i < ask->n_services; i++) {
+        const struct catalog_service *service = catalog_find(catalog, ask->services[i]);
+        bool any = false;
+
+        if (service != NULL)
+            err = grant_service(g, service, &any);
+        if (err == WEFT_OK && !any) {
+            *refused = true;
+            explain_to_log(g, ask->services[i], service);
+        }
+    }
+    return err;
+}
+
+static weft_err grant_all(struct granting *g)
+{
+    const struct catalog *catalog = &g->call->c->catalog;
+    weft_err err = WEFT_OK;
+    bool any;
+
+    for (size_t i = 0; err == WEFT_OK && i < catalog->service_count && !g->full; i++)
+        err = grant_service(g, &catalog->services[i], &any);
+    return err;
+}
+
+static weft_err put_refusal(struct call *call)
+{
+    uint8_t code[] = {5u << 3, WEFT_EREFUSED}; /* refused_code, a varint */
+    weft_err err = wf_buf_put(&call->result, code, sizeof code);
+
+    _Static_assert(WEFT_EREFUSED < 128, "one byte");
+    call->c->counters.refusals[WEFT_EREFUSED]++;
+    return err == WEFT_OK
+               ? call_put_field(&call->result, 6, wf_span_of(generic, sizeof generic - 1))
+               : err;
+}
+
+weft_err op_grants(struct call *call)
+{
+    struct controller *c = call->c;
+    struct granting g = {.call = call};
+    Weft__Wire__GrantsCall *ask = NULL;
+    struct store_node node;
+    bool refused = false;
+    uint64_t life;
+    weft_err err =
+        wf_grants_call_decode(call->arguments.data, call->arguments.len, &ask, &call->why);
+
+    if (err != WEFT_OK)
+        return err;
+    assert(call->subject != NULL && call->subject->kind == PKI_IDENTITY);
+    err = store_node_get(c->home.store, PKI_IDENTITY, &call->subject->id, &node);
+    if (err == WEFT_OK)
+        err = catalog_load(&c->catalog, c->home.store);
+    if (err != WEFT_OK)
+        goto out;
+    if (!pki_pin_equal(&node.pin, &call->subject->pin)) {
+        err = wf_fail(&call->why, WEFT_EREVOKED,
+                      "another key took this one's place; enroll again with a new token");
+        goto out;
+    }
+    life = ask->carry == 0 ? WF_GRANT_LIFE_MS : ask->carry;
+    if (life > CARRY_MAX_MS)
+        life = CARRY_MAX_MS;
+    g.expiry = call->now + life;
+    if (g.expiry > call->subject->not_after)
+        g.expiry = call->subject->not_after;
+    g.epoch = store_next_epoch(c->home.store, call->now);
+    g.thing = catalog_thing(&node);
+
+    err = call_put_members(call, 2, MEMBERS_BUDGET);
+    if (err == WEFT_OK)
+        err = call_put_floors(call, 3, call->floors_version, FLOORS_BUDGET);
+    if (err == WEFT_OK)
+        err = ask->n_services > 0 ? grant_named(&g, ask, &refused) : grant_all(&g);
+    if (err == WEFT_OK && refused)
+        err = put_refusal(call);
+out:
+    wf_grants_call_free(ask);
+    return err;
+}
+
+weft_err op_sync(struct call *call)
+{
+    struct controller *c = call->c;
+    const struct member *own;
+    weft_err err;
+
+    if (call->arguments.len != 0)
+        return wf_fail(&call->why, WEFT_EPROTO, "sync takes no arguments");
+    assert(call->subject != NULL && call->subject->kind == PKI_ROUTER);
+    err = members_load(&c->members, c->home.store);
+    if (err != WEFT_OK)
+        return err;
+    own = members_find(&c->members, &call->subject->id);
+    if (own != NULL)
+        err = call_put_field(&call->result, 1, wf_span_of(own->record.data, own->record.len));
+    if (err == WEFT_OK)
+        err = call_put_members(call, 2, 32 * 1024);
+    if (err == WEFT_OK)
+        err = call_put_floors(call, 3, call->floors_version, 24 * 1024);
+    return err;
+}
+
+weft_err op_sessions(struct call *call)
+{
+    Weft__Wire__SessionReport *report = NULL;
+    weft_err err =
+        wf_session_report_decode(call->arguments.data, call->arguments.len, &report, &call->why);
+
+    if (err != WEFT_OK)
+        return err;
+    err = sessions_report(&call->c->sessions, call->subject, report);
+    wf_session_report_free(report);
+    return err;
+}

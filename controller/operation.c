@@ -1,0 +1,305 @@
+#include "controller/operation.h"
+#include "proto/base/log.h"
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One of the two handlers; an act is logged with who did it. */
+struct operation {
+    const char *name;
+    unsigned who;
+    bool is_act;
+    weft_err (*node)(struct call *call);
+    weft_err (*admin)(struct call *call, struct args *args);
+};
+
+#define NODE(name, who, handler)                                                                   \
+    {                                                                                              \
+        name, who, false, handler, NULL                                                            \
+    }
+#define LOOK(name, handler)                                                                        \
+    {                                                                                              \
+        name, WHO_ADMIN, false, NULL, handler                                                      \
+    }
+#define ACT(name, handler)                                                                         \
+    {                                                                                              \
+        name, WHO_ADMIN, true, NULL, handler                                                       \
+    }
+
+static const struct operation table[] = {
+    NODE("enroll", WHO_ANYONE, op_enroll),
+    NODE("renew", WHO_NODE | WHO_EXPIRED, op_renew),
+    NODE("grants", WHO_IDENTITY, op_grants),
+    NODE("sync", WHO_ROUTER, op_sync),
+    NODE("sessions", WHO_NODE, op_sessions),
+    ACT("identity.create", op_identity_create),
+    LOOK("identity.list", op_identity_list),
+    LOOK("identity.show", op_identity_show),
+    ACT("identity.update", op_identity_update),
+    ACT("identity.disable", op_identity_disable),
+    ACT("identity.enable", op_identity_enable),
+    ACT("identity.delete", op_identity_delete),
+    ACT("identity.reissue", op_identity_reissue),
+    ACT("service.create", op_service_create),
+    LOOK("service.list", op_service_list),
+    LOOK("service.show", op_service_show),
+    ACT("service.update", op_service_update),
+    ACT("service.delete", op_service_delete),
+    ACT("policy.create", op_policy_create),
+    LOOK("policy.list", op_policy_list),
+    LOOK("policy.show", op_policy_show),
+    ACT("policy.update", op_policy_update),
+    ACT("policy.delete", op_policy_delete),
+    ACT("allow", op_allow),
+    ACT("disallow", op_disallow),
+    ACT("share", op_share),
+    LOOK("explain", op_explain),
+    ACT("router.create", op_router_create),
+    LOOK("router.list", op_router_list),
+    LOOK("router.show", op_router_show),
+    ACT("router.disable", op_router_disable),
+    ACT("router.enable", op_router_enable),
+    ACT("router.delete", op_router_delete),
+    ACT("router.reissue", op_router_reissue),
+    ACT("admin.add", op_admin_add),
+    LOOK("admin.list", op_admin_list),
+    ACT("admin.remove", op_admin_remove),
+    LOOK("session.list", op_session_list),
+    ACT("session.cut", op_session_cut),
+    LOOK("status", op_status),
+};
+#define ROWS (sizeof table / sizeof *table)
+
+struct operation_row operation_row(size_t i)
+{
+    return i < ROWS ? (struct operation_row){table[i].name, table[i].who}
+                    : (struct operation_row){NULL, 0};
+}
+
+static const struct operation *find(const char *name)
+{
+    for (size_t i = 0; i < ROWS; i++)
+        if (strcmp(table[i].name, name) == 0)
+            return &table[i];
+    return NULL;
+}
+
+/* ---- what handlers share */
+
+void call_touch(struct call *call)
+{
+    call->touched = true;
+    catalog_forget(&call->c->catalog);
+    members_forget(&call->c->members);
+}
+
+weft_err call_note(struct call *call, enum effect_kind kind, enum pki_kind of, const wf_id *subject)
+{
+    struct effect *effect = turn_add(&call->c->turn, kind, 0);
+
+    if (effect == NULL)
+        return WEFT_ENOMEM;
+    effect->of = of;
+    if (subject != NULL)
+        effect->subject = *subject;
+    return WEFT_OK;
+}
+
+weft_err call_fail(struct call *call, weft_err err, const char *what, const char *name)
+{
+    switch (err) {
+    case WEFT_OK:
+        return err;
+    case WEFT_EEXIST:
+        return wf_fail(&call->why, err, "a %s named '%s' exists already", what, name);
+    case WEFT_ENOTFOUND:
+        return wf_fail(&call->why, err, "there is no %s '%s'", what, name);
+    default:
+        if (call->why.text[0] == '\0')
+            wf_fail(&call->why, err, "%s: %s", what, weft_err_sentence(err));
+        return err;
+    }
+}
+
+weft_err call_put_field(wf_buf *out, unsigned field, wf_span encoded)
+{
+    uint8_t head[6];
+    size_t n = 0, len = encoded.len;
+    weft_err err;
+
+    assert(field > 0 && field < 16 && len <= WF_CONTROL_MAX);
+    head[n++] = (uint8_t)(field << 3 | 2);
+    while (len > 127) {
+        head[n++] = (uint8_t)(len | 0x80);
+        len >>= 7;
+    }
+    head[n++] = (uint8_t)len;
+    err = wf_buf_reserve(out, n + encoded.len);
+    if (err == WEFT_OK)
+        err = wf_buf_put(out, head, n);
+    if (err == WEFT_OK)
+        err = wf_buf_put(out, encoded.data, encoded.len);
+    return err;
+}
+
+weft_err call_put_members(struct call *call, unsigned field, size_t budget)
+{
+    struct members *members = &call->c->members;
+    weft_err err = members_load(members, call->c->home.store);
+    size_t end = call->result.len + budget;
+
+    for (size_t i = 0; err == WEFT_OK && i < members->count && i < WF_MEMBERS_MAX; i++) {
+        const wf_buf *record = &members->items[i].record;
+
+        if (call->result.len + record->len + 6 > end)
+            break;
+        err = call_put_field(&call->result, field, wf_span_of(record->data, record->len));
+    }
+    return err;
+}
+
+struct floors_put {
+    struct call *call;
+    unsigned field, count;
+    size_t end;
+};
+
+static weft_err put_record(void *arg, uint64_t version, wf_span encoded)
+{
+    struct floors_put *put = arg;
+
+    (void)version;
+    /* In order and without a gap: what doesn't fit is pushed to the caller's link anyway. */
+    if (put->count == WF_FLOOR_SETS_MAX || put->call->result.len + encoded.len + 6 > put->end)
+        return WEFT_EEOF;
+    put->count++;
+    return call_put_field(&put->call->result, put->field, encoded);
+}
+
+weft_err call_put_floors(struct call *call, unsigned field, uint64_t have, size_t budget)
+{
+    struct floors_put put = {.call = call, .field = field, .end = call->result.len + budget};
+    uint64_t first;
+    weft_err err = floors_first_missing(&call->c->home, have, &first);
+
+    if (err == WEFT_OK && first != 0)
+        err = store_record_each(call->c->home.store, first, put_record, &put);
+    return err;
+}
+
+/* ---- running */
+
+static const char *caller_name(const struct call *call)
+{
+    return call->subject == NULL ? "an enrollee" : call->subject->name;
+}
+
+static const char *kind_name(const struct call *call)
+{
+    if (call->subject == NULL)
+        return "anonymous";
+    return call->subject->kind == PKI_ROUTER ? "router" : "identity";
+}
+
+/* Who may, by the row and by what the store says of the caller at this moment. */
+static weft_err admit(struct call *call, const struct operation *op)
+{
+    struct store_node node;
+    unsigned who = call->who;
+    bool is_admin = false;
+    weft_err err;
+
+    if (call->subject != NULL) {
+        err = store_node_get(call->c->home.store, call->subject->kind, &call->subject->id, &node);
+        if (err == WEFT_ENOTFOUND || (err == WEFT_OK && node.disabled)) {
+            wf_fail(&call->logged, WEFT_EREVOKED, "the caller is %s",
+                    err == WEFT_OK ? "disabled" : "deleted");
+            return wf_fail(&call->why, WEFT_EREVOKED,
+                           "this %s is disabled or deleted; ask an administrator", kind_name(call));
+        }
+        if (err != WEFT_OK)
+            return err;
+    }
+    if (op != NULL && (op->who & WHO_ADMIN) != 0 && (who & WHO_IDENTITY) != 0) {
+        err = store_admin_has(call->c->home.store, &call->subject->id, &is_admin);
+        if (err != WEFT_OK)
+            return err;
+        if (is_admin)
+            who |= WHO_ADMIN;
+    }
+    if (op == NULL || (op->who & who) == 0) {
+        wf_fail(&call->logged, WEFT_EREFUSED, "%s",
+                op == NULL ? "no such operation" : "the caller is not in the operation's row");
+        return wf_fail(&call->why, WEFT_EREFUSED,
+                       "the controller has no such operation for this caller");
+    }
+    return WEFT_OK;
+}
+
+static weft_err run_admin(struct call *call, const struct operation *op)
+{
+    struct args args;
+    weft_err err = args_open(&args, call->arguments, &call->why);
+
+    if (err != WEFT_OK)
+        return err;
+    err = op->admin(call, &args);
+    args_close(&args);
+    return err;
+}
+
+static weft_err note_act(struct call *call)
+{
+    char id[WF_ID_TEXT];
+    struct effect *effect = turn_add(&call->c->turn, EFFECT_LOG, 1024);
+
+    if (effect == NULL)
+        return WEFT_ENOMEM;
+    return wf_buf_printf(&effect->bytes, "administrator %s (%s) at %s: %s%s%s", caller_name(call),
+                         wf_id_text(&call->subject->id, id), call->remote, call->operation,
+                         call->what.text[0] != '\0' ? " " : "", call->what.text);
+}
+
+weft_err operation_run(struct call *call)
+{
+    struct controller *c = call->c;
+    const struct operation *op = find(call->operation);
+    size_t mark = turn_mark(&c->turn);
+    weft_err err;
+
+    c->counters.calls++;
+    err = store_begin(c->home.store);
+    if (err == WEFT_OK)
+        err = store_mark(c->home.store);
+    if (err != WEFT_OK)
+        goto out;
+    err = admit(call, op);
+    if (err == WEFT_OK)
+        err = op->node != NULL ? op->node(call) : run_admin(call, op);
+    if (err == WEFT_OK && op->is_act)
+        err = note_act(call);
+    if (err == WEFT_OK) {
+        err = store_keep(c->home.store);
+        if (call->logged.text[0] != '\0') /* part of it was refused */
+            wf_log_warn("refused %s to %s %s at %s: %s", call->operation, kind_name(call),
+                        caller_name(call), call->remote, call->logged.text);
+    } else {
+        (void)store_undo(c->home.store); /* a broken store is found when the turn ends */
+        turn_undo(&c->turn, mark);
+        if (call->touched)
+            call_touch(call);
+        wf_buf_clear(&call->result);
+    }
+out:
+    if (err != WEFT_OK) {
+        if (call->why.text[0] == '\0')
+            wf_fail(&call->why, err, "%s", weft_err_sentence(err));
+        if ((int)err > 0 && (int)err < CONTROLLER_ERR_COUNT)
+            c->counters.refusals[err]++;
+        wf_log_warn("refused %.40s to %s %s at %s: %s%s%s (%s)", call->operation, kind_name(call),
+                    caller_name(call), call->remote, call->why.text,
+                    call->logged.text[0] != '\0' ? ": " : "", call->logged.text,
+                    weft_err_name(err));
+    }
+    return err;
+}

@@ -1,0 +1,122 @@
+/*
+ * The operation table: everything the controller does for a peer.
+ * docs/operations.md lists the rows. Deny by default: a call that names no
+ * row is refused, and so is a caller who is not in the row.
+ *
+ * A call runs inside the turn's transaction, in a savepoint of its own. Its
+ * handler reads its arguments strictly, changes the store, notes effects,
+ * and fills the result; whatever it did is taken back if it fails.
+ */
+#ifndef CONTROLLER_OPERATION_H
+#define CONTROLLER_OPERATION_H
+
+#include "controller/args.h"
+#include "controller/controller.h"
+
+/* Classes of callers; a caller may be in several. */
+enum operation_who {
+    WHO_ANYONE = 1,   /* on weft-enroll/1: no certificate */
+    WHO_EXPIRED = 2,  /* on weft-renew/1: a certificate that may have expired */
+    WHO_IDENTITY = 4, /* on weft/1 */
+    WHO_ROUTER = 8,   /* on weft/1 */
+    WHO_ADMIN = 16,   /* an identity that is an administrator */
+};
+#define WHO_NODE (WHO_IDENTITY | WHO_ROUTER)
+
+struct call {
+    struct controller *c;              /* borrowed, as all here */
+    unsigned who;                      /* mask of classes, without WHO_ADMIN: that is looked up */
+    const struct pki_subject *subject; /* of the verified leaf; NULL: anonymous */
+    const char *remote;                /* for the log */
+    uint64_t floors_version;           /* that the caller said it holds */
+    /* The exporter of the caller's channel. */
+    weft_err (*exporter)(void *arg, const char *label, uint8_t out[32]);
+    void *exporter_arg;
+    const char *operation;
+    wf_span arguments;
+    uint64_t now;  /* wall ms */
+    wf_buf result; /* owned by the call's maker; bounded by what a reply holds */
+    wf_why why;    /* for the caller */
+    wf_why logged; /* for the log alone: what the caller must not learn; empty: why says all */
+    wf_why what;   /* acts of administrators: on what, for the log */
+    bool touched;  /* the catalog or the members were changed: see call_touch */
+};
+
+#define OPERATION_RESULT_MAX (WF_CONTROL_MAX - 1024u) /* a reply adds its envelope and reason */
+
+/*
+ * Runs the call in its savepoint. WEFT_OK: the effects and the result stand;
+ * anything else: nothing was changed, call->why holds the reason. Logs
+ * refusals, and notes acts of administrators to be logged once durable.
+ */
+weft_err operation_run(struct call *call);
+
+/* Services, policies or routers change: what rests of them in memory is read afresh, also after an
+ * undo. */
+void call_touch(struct call *call);
+/* Adds an effect about a node or session. WEFT_ENOMEM. */
+weft_err call_note(struct call *call, enum effect_kind kind, enum pki_kind of,
+                   const wf_id *subject);
+/* Fills why with a store's refusal: WEFT_EEXIST and WEFT_ENOTFOUND become words about `what`
+ * `name`. */
+weft_err call_fail(struct call *call, weft_err err, const char *what, const char *name);
+/* Appends one embedded message (encoded already) to a result under construction: protobuf field
+ * number < 16. */
+weft_err call_put_field(wf_buf *out, unsigned field, wf_span encoded);
+/* Appends as many records as fit into budget: member records, and floors from version have + 1 on.
+ */
+weft_err call_put_members(struct call *call, unsigned field, size_t budget);
+weft_err call_put_floors(struct call *call, unsigned field, uint64_t have, size_t budget);
+
+/* What an operation's row says, for tests of the table: name NULL behind the last. */
+struct operation_row {
+    const char *name;
+    unsigned who;
+};
+struct operation_row operation_row(size_t i);
+
+/* ---- the handlers, by noun */
+
+weft_err op_enroll(struct call *call);
+weft_err op_renew(struct call *call);
+weft_err op_grants(struct call *call);
+weft_err op_sync(struct call *call);
+weft_err op_sessions(struct call *call);
+
+weft_err op_identity_create(struct call *call, struct args *args);
+weft_err op_identity_list(struct call *call, struct args *args);
+weft_err op_identity_show(struct call *call, struct args *args);
+weft_err op_identity_update(struct call *call, struct args *args);
+weft_err op_identity_disable(struct call *call, struct args *args);
+weft_err op_identity_enable(struct call *call, struct args *args);
+weft_err op_identity_delete(struct call *call, struct args *args);
+weft_err op_identity_reissue(struct call *call, struct args *args);
+weft_err op_service_create(struct call *call, struct args *args);
+weft_err op_service_list(struct call *call, struct args *args);
+weft_err op_service_show(struct call *call, struct args *args);
+weft_err op_service_update(struct call *call, struct args *args);
+weft_err op_service_delete(struct call *call, struct args *args);
+weft_err op_policy_create(struct call *call, struct args *args);
+weft_err op_policy_list(struct call *call, struct args *args);
+weft_err op_policy_show(struct call *call, struct args *args);
+weft_err op_policy_update(struct call *call, struct args *args);
+weft_err op_policy_delete(struct call *call, struct args *args);
+weft_err op_allow(struct call *call, struct args *args);
+weft_err op_disallow(struct call *call, struct args *args);
+weft_err op_share(struct call *call, struct args *args);
+weft_err op_explain(struct call *call, struct args *args);
+weft_err op_router_create(struct call *call, struct args *args);
+weft_err op_router_list(struct call *call, struct args *args);
+weft_err op_router_show(struct call *call, struct args *args);
+weft_err op_router_disable(struct call *call, struct args *args);
+weft_err op_router_enable(struct call *call, struct args *args);
+weft_err op_router_delete(struct call *call, struct args *args);
+weft_err op_router_reissue(struct call *call, struct args *args);
+weft_err op_admin_add(struct call *call, struct args *args);
+weft_err op_admin_list(struct call *call, struct args *args);
+weft_err op_admin_remove(struct call *call, struct args *args);
+weft_err op_session_list(struct call *call, struct args *args);
+weft_err op_session_cut(struct call *call, struct args *args);
+weft_err op_status(struct call *call, struct args *args);
+
+#endif

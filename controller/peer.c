@@ -1,0 +1,406 @@
+/*
+ * Happy path: a link is secured, its class follows from ALPN and certificate;
+ * its Hello says which floors it holds and it gets what it lacks; its calls
+ * run at once and are answered when the turn is committed.
+ *
+ * Failure modes:
+ * - It calls faster than it is answered: over WF_CALLS_PER_LINK it is cut.
+ * - It leaves while its call waits for the commit: the call stands, the reply goes nowhere.
+ * - It isn't enrolled and lingers: peer_sweep closes it.
+ * - It is cut (disabled, deleted): it gets the floor that says so, then its link is closed.
+ */
+#include "controller/peer.h"
+#include "controller/operation.h"
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ANONYMOUS_CALLS_MAX 8u   /* on one weft-enroll/1 link */
+#define ANONYMOUS_STAY_MS 60000u /* so long may it stay */
+#define PUSH_BYTES_MAX 49152u    /* of records in one message */
+
+static const struct wf_link_handler handler;
+
+/* ---- pushing floors */
+
+struct push {
+    struct peer *peer;
+    Weft__Wire__Signed *sets[WF_FLOOR_SETS_MAX]; /* owned */
+    size_t count, bytes;
+};
+
+static void push_send(struct push *push)
+{
+    Weft__Wire__Control control;
+    Weft__Wire__Floors floors;
+
+    if (push->count > 0) {
+        weft__wire__control__init(&control);
+        weft__wire__floors__init(&floors);
+        control.of_case = WEFT__WIRE__CONTROL__OF_FLOORS;
+        control.floors = &floors;
+        floors.n_sets = push->count;
+        floors.sets = push->sets;
+        (void)wf_link_send_control(push->peer->link, &control);
+    }
+    for (size_t i = 0; i < push->count; i++)
+        wf_signed_free(push->sets[i]);
+    push->count = push->bytes = 0;
+}
+
+static weft_err push_record(void *arg, uint64_t version, wf_span encoded)
+{
+    struct push *push = arg;
+    weft_err err;
+
+    (void)version;
+    if (push->count == WF_FLOOR_SETS_MAX ||
+        (push->count > 0 && push->bytes + encoded.len > PUSH_BYTES_MAX))
+        push_send(push);
+    err = wf_signed_decode(encoded.data, encoded.len, &push->sets[push->count], NULL);
+    if (err != WEFT_OK)
+        return err;
+    push->count++;
+    push->bytes += encoded.len;
+    return WEFT_OK;
+}
+
+static weft_err push_missing(struct peer *peer, uint64_t have)
+{
+    struct home *home = &peer->c->home;
+    struct push push = {.peer = peer};
+    uint64_t first;
+    weft_err err = floors_first_missing(home, have, &first);
+
+    if (err == WEFT_OK && first != 0)
+        err = store_record_each(home->store, first, push_record, &push);
+    push_send(&push);
+    return err;
+}
+
+/* ---- what comes in */
+
+static void on_up(wf_link *link, void *arg, const Weft__Wire__Hello *hello)
+{
+    struct peer *peer = arg;
+    uint64_t newest;
+
+    (void)link;
+    peer->floors_version = hello->floors_version;
+    if ((peer->who & WHO_NODE) == 0 || floors_version(&peer->c->home, &newest) != WEFT_OK)
+        return;
+    if (peer->floors_version > newest)
+        wf_log_error("%s at %s holds floors of version %llu, this store only %llu: was it restored "
+                     "from an old backup? Revocations since then are missing here",
+                     peer->subject.name, wf_link_remote(peer->link),
+                     (unsigned long long)peer->floors_version, (unsigned long long)newest);
+    (void)push_missing(peer, peer->floors_version); /* a broken store ends the turn */
+}
+
+static weft_err export_channel(void *arg, const char *label, uint8_t out[32])
+{
+    return wf_link_export(arg, label, out);
+}
+
+static void on_call(struct peer *peer, const Weft__Wire__Call *in)
+{
+    struct controller *c = peer->c;
+    struct effect *reply;
+    struct call call = {
+        .c = c,
+        .who = peer->who,
+        .subject = peer->is_known ? &peer->subject : NULL,
+        .remote = wf_link_remote(peer->link),
+        .floors_version = peer->floors_version,
+        .exporter = export_channel,
+        .exporter_arg = peer->link,
+        .operation = in->operation,
+        .arguments = wf_pb_span(in->arguments),
+        .now = wf_now_wall_ms(),
+    };
+    weft_err err;
+
+    wf_buf_init(&call.result, OPERATION_RESULT_MAX);
+    err = operation_run(&call);
+    reply = turn_add(&c->turn, EFFECT_REPLY, OPERATION_RESULT_MAX);
+    if (reply == NULL) {
+        wf_buf_fini(&call.result);
+        wf_link_cut(peer->link, WEFT_ENOMEM, "out of memory");
+        return;
+    }
+    reply->peer = peer;
+    reply->call = in->id;
+    reply->code = err;
+    reply->why = call.why;
+    reply->bytes = call.result;
+    peer->pending++;
+}
+
+static void on_control(wf_link *link, void *arg, Weft__Wire__Control *message)
+{
+    struct peer *peer = arg;
+
+    switch (message->of_case) {
+    case WEFT__WIRE__CONTROL__OF_CALL:
+        peer->calls++;
+        if (peer->pending >= WF_CALLS_PER_LINK) {
+            wf_link_cut(link, WEFT_ELIMIT, "too many calls at once");
+            return;
+        }
+        if (!peer->is_known && peer->calls > ANONYMOUS_CALLS_MAX) {
+            wf_link_cut(link, WEFT_ELIMIT, "too many calls before enrollment");
+            return;
+        }
+        if (!peer->c->draining)
+            on_call(peer, message->call);
+        return;
+    case WEFT__WIRE__CONTROL__OF_FLOORS_WANTED:
+        if ((peer->who & WHO_NODE) != 0) {
+            (void)push_missing(peer, message->floors_wanted->have);
+            return;
+        }
+        break;
+    default:
+        break;
+    }
+    wf_link_cut(link, WEFT_EPROTO, "the controller takes calls only");
+}
+
+static void on_closed(wf_link *link, void *arg, weft_err err, const wf_why *why)
+{
+    struct peer *peer = arg;
+    struct controller *c = peer->c;
+
+    wf_log_debug("%s at %s left: %s", peer->is_known ? peer->subject.name : "an enrollee",
+                 wf_link_remote(link), why->text[0] != '\0' ? why->text : weft_err_sentence(err));
+    turn_forget_peer(&c->turn, peer);
+    wf_list_remove(&peer->node);
+    c->peer_count--;
+    if (peer->is_known && !peer_is_online(c, peer->subject.kind, &peer->subject.id))
+        sessions_forget(&c->sessions, &peer->subject.id);
+    free(peer);
+}
+
+static const struct wf_link_handler handler = {
+    .up = on_up,
+    .control = on_control,
+    .closed = on_closed,
+};
+
+const struct wf_link_handler *peer_accepted(void *controller, wf_link *link, void **arg)
+{
+    struct controller *c = controller;
+    const struct pki_subject *subject = wf_link_peer(link);
+    struct peer *peer;
+
+    if (c->draining)
+        return NULL;
+    peer = calloc(1, sizeof *peer);
+    if (peer == NULL)
+        return NULL;
+    peer->c = c;
+    peer->link = link;
+    peer->since = wf_now_mono_ms();
+    switch (wf_link_alpn(link)) {
+    case PKI_ALPN_ENROLL:
+        peer->who = WHO_ANYONE;
+        break;
+    case PKI_ALPN_RENEW:
+        peer->who = WHO_EXPIRED;
+        break;
+    case PKI_ALPN_LINK:
+    case PKI_ALPN_E2E:
+        peer->who = subject != NULL && subject->kind == PKI_ROUTER ? WHO_ROUTER : WHO_IDENTITY;
+        break;
+    }
+    /* Nobody is a node without a verified certificate, and no enrollee is let in with one. */
+    if ((subject == NULL) != (peer->who == WHO_ANYONE)) {
+        free(peer);
+        return NULL;
+    }
+    if (subject != NULL) {
+        peer->is_known = true;
+        peer->subject = *subject;
+    }
+    wf_list_push(&c->peers, &peer->node);
+    c->peer_count++;
+    wf_log_debug("%s connected from %s", subject != NULL ? subject->name : "an enrollee",
+                 wf_link_remote(link));
+    *arg = peer;
+    return &handler;
+}
+
+/* ---- what goes out */
+
+static struct peer *peer_of(wf_node *n)
+{
+    return wf_container_of(n, struct peer, node);
+}
+
+static void push_to_all(struct controller *c, const struct effect *effect)
+{
+    Weft__Wire__Signed *record = NULL;
+    Weft__Wire__Control control;
+    Weft__Wire__Floors floors;
+    bool changed;
+    wf_why why = {""};
+    weft_err err = wf_signed_decode(effect->bytes.data, effect->bytes.len, &record, &why);
+
+    if (err == WEFT_OK)
+        err = pki_trust_apply_floors(c->home.trust, record, wf_now_wall_ms(), &changed, &why);
+    if (err != WEFT_OK)
+        wf_log_error("floors of version %llu don't apply here: %s",
+                     (unsigned long long)effect->version, why.text);
+    if (record == NULL)
+        return;
+    weft__wire__control__init(&control);
+    weft__wire__floors__init(&floors);
+    control.of_case = WEFT__WIRE__CONTROL__OF_FLOORS;
+    control.floors = &floors;
+    floors.n_sets = 1;
+    floors.sets = &record;
+    for (wf_node *n = c->peers.next; n != &c->peers; n = n->next)
+        if ((peer_of(n)->who & WHO_NODE) != 0)
+            (void)wf_link_send_control(peer_of(n)->link, &control);
+    wf_signed_free(record);
+    c->counters.floors++;
+}
+
+static void notify(struct peer *peer, bool grants, bool members, const wf_id *session)
+{
+    Weft__Wire__Control control;
+    Weft__Wire__Notice notice;
+    ProtobufCBinaryData id;
+
+    weft__wire__control__init(&control);
+    weft__wire__notice__init(&notice);
+    control.of_case = WEFT__WIRE__CONTROL__OF_NOTICE;
+    control.notice = &notice;
+    notice.grants = grants;
+    notice.members = members;
+    if (session != NULL) {
+        id = wf_pb_id(session);
+        notice.n_cut_sessions = 1;
+        notice.cut_sessions = &id;
+    }
+    (void)wf_link_send_control(peer->link, &control);
+}
+
+static bool is_node(const struct peer *peer, enum pki_kind kind, const wf_id *id)
+{
+    return (peer->who & WHO_NODE) != 0 && peer->subject.kind == kind &&
+           wf_id_equal(&peer->subject.id, id);
+}
+
+/* Who carries the session, or takes part in it, hears that it is to end. */
+static void cut_session(struct controller *c, const wf_id *id)
+{
+    for (wf_node *n = c->peers.next; n != &c->peers; n = n->next) {
+        struct peer *peer = peer_of(n);
+        bool concerned = false;
+
+        for (size_t i = 0; i < c->sessions.count && (peer->who & WHO_NODE) != 0; i++) {
+            const struct session *s = &c->sessions.items[i];
+
+            if (wf_id_equal(&s->id, id))
+                concerned = concerned || wf_id_equal(&s->reporter, &peer->subject.id) ||
+                            wf_id_equal(&s->dialer, &peer->subject.id) ||
+                            wf_id_equal(&s->host, &peer->subject.id);
+        }
+        if (concerned)
+            notify(peer, false, false, id);
+    }
+}
+
+void peer_apply(struct controller *c, struct effect *effect)
+{
+    wf_node *n, *next;
+
+    switch (effect->kind) {
+    case EFFECT_REPLY:
+        if (effect->peer == NULL)
+            return;
+        assert(effect->peer->pending > 0);
+        effect->peer->pending--;
+        (void)wf_link_reply(effect->peer->link, effect->call, effect->code,
+                            effect->code == WEFT_OK ? "" : effect->why.text,
+                            wf_span_of(effect->bytes.data, effect->bytes.len));
+        return;
+    case EFFECT_FLOORS:
+        push_to_all(c, effect);
+        return;
+    case EFFECT_GRANTS:
+        for (n = c->peers.next; n != &c->peers; n = n->next)
+            if (is_node(peer_of(n), PKI_IDENTITY, &effect->subject))
+                notify(peer_of(n), true, false, NULL);
+        return;
+    case EFFECT_MEMBERS:
+        for (n = c->peers.next; n != &c->peers; n = n->next)
+            if ((peer_of(n)->who & WHO_NODE) != 0)
+                notify(peer_of(n), false, true, NULL);
+        return;
+    case EFFECT_DROP:
+        for (n = c->peers.next; n != &c->peers; n = next) {
+            next = n->next;
+            if (peer_of(n)->is_known && peer_of(n)->subject.kind == effect->of &&
+                wf_id_equal(&peer_of(n)->subject.id, &effect->subject))
+                wf_link_close(peer_of(n)->link);
+        }
+        return;
+    case EFFECT_SESSION:
+        cut_session(c, &effect->subject);
+        return;
+    case EFFECT_LOG:
+        wf_log_info("%s", wf_buf_cstr(&effect->bytes));
+        return;
+    }
+}
+
+bool peer_is_online(const struct controller *c, enum pki_kind kind, const wf_id *id)
+{
+    for (wf_node *n = c->peers.next; n != &c->peers; n = n->next)
+        if (is_node(peer_of(n), kind, id))
+            return true;
+    return false;
+}
+
+weft_err peer_each_identity(const struct controller *c, peer_identity_fn row, void *arg)
+{
+    weft_err err = WEFT_OK;
+
+    for (wf_node *n = c->peers.next; err == WEFT_OK && n != &c->peers; n = n->next)
+        if (peer_of(n)->who == WHO_IDENTITY)
+            err = row(arg, &peer_of(n)->subject.id);
+    return err;
+}
+
+void peer_sweep(struct controller *c, uint64_t now_mono, uint64_t now_wall)
+{
+    wf_node *n, *next;
+    wf_why why;
+
+    for (n = c->peers.next; n != &c->peers; n = next) {
+        struct peer *peer = peer_of(n);
+
+        next = n->next;
+        if ((peer->who & WHO_NODE) == 0) {
+            if (now_mono - peer->since > ANONYMOUS_STAY_MS)
+                wf_link_cut(peer->link, WEFT_ETIMEDOUT, "it stayed too long without enrolling");
+        } else if (pki_trust_check_again(c->home.trust, &peer->subject, now_wall, &why) !=
+                   WEFT_OK) {
+            wf_link_cut(peer->link, WEFT_EEXPIRED, why.text);
+        }
+    }
+}
+
+void peer_close_all(struct controller *c)
+{
+    wf_node *n, *next;
+
+    for (n = c->peers.next; n != &c->peers; n = next) {
+        next = n->next;
+        wf_link_close(peer_of(n)->link);
+    }
+}

@@ -1,0 +1,36 @@
+/*
+ * Peers: the nodes that are connected at this moment, their calls in, replies
+ * and pushes out.
+ */
+#ifndef CONTROLLER_PEER_H
+#define CONTROLLER_PEER_H
+
+#include "controller/controller.h"
+
+struct peer {
+    wf_node node;         /* in controller.peers */
+    struct controller *c; /* borrowed: outlives us */
+    wf_link *link;        /* borrowed: until its `closed` */
+    unsigned who;         /* operation_who, without WHO_ADMIN */
+    bool is_known;        /* subject is filled: all but anonymous ones */
+    struct pki_subject subject;
+    uint64_t floors_version; /* what its Hello said */
+    unsigned pending;        /* calls whose replies wait for the commit */
+    unsigned calls;          /* in all */
+    uint64_t since;          /* monotonic ms */
+};
+
+/* For wf_listener_config.accepted; its arg is the controller. */
+const struct wf_link_handler *peer_accepted(void *controller, wf_link *link, void **arg);
+/* Lets an effect of a committed turn happen. */
+void peer_apply(struct controller *c, struct effect *effect);
+bool peer_is_online(const struct controller *c, enum pki_kind kind, const wf_id *id);
+/* Closes anonymous links that stay too long, and links whose certificates have ended. */
+void peer_sweep(struct controller *c, uint64_t now_mono, uint64_t now_wall);
+void peer_close_all(struct controller *c);
+
+/* Walks the ids of connected identities; one that has several links comes several times. */
+typedef weft_err (*peer_identity_fn)(void *arg, const wf_id *identity);
+weft_err peer_each_identity(const struct controller *c, peer_identity_fn row, void *arg);
+
+#endif

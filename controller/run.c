@@ -1,0 +1,293 @@
+/*
+ * The program at work: one loop, one address.
+ *
+ * Happy path: the home opens, the listener listens, calls run as they come;
+ * after each poll the check handle ends the turn (one commit for all calls in
+ * it); SIGTERM closes the listener and the links, and the loop runs empty.
+ *
+ * Failure modes:
+ * - The store breaks: nothing of the turn is acknowledged, links are cut, exit
+ *   with the store's own sentence.
+ * - The address is taken, the home is in use, a key is missing: one line, nothing was started.
+ */
+#include "controller/operation.h"
+#include "controller/peer.h"
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
+#include "proto/node/daemon.h"
+#include "proto/node/metrics.h"
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#define LOOK_AFTER_MS 600000u /* records and rows, now and then */
+#define SWEEP_MS 15000u       /* while somebody is there who isn't enrolled */
+
+struct program {
+    struct controller c;
+    uv_loop_t loop;
+    uv_check_t turn_end;
+    uv_timer_t look_after, sweep;
+    wf_net *net;
+    pki_tls_ctx *tls;
+    wf_listener *listener;
+    wf_daemon *daemon;
+    wf_metrics *metrics;
+    bool stopping;
+    weft_err failed;
+    wf_why why;
+};
+
+static void stop(struct program *p)
+{
+    if (p->stopping)
+        return;
+    p->stopping = true;
+    p->c.draining = true;
+    uv_close((uv_handle_t *)&p->turn_end, NULL);
+    uv_close((uv_handle_t *)&p->look_after, NULL);
+    uv_close((uv_handle_t *)&p->sweep, NULL);
+    if (p->listener != NULL)
+        wf_listener_close(p->listener);
+    if (p->metrics != NULL)
+        wf_metrics_close(p->metrics);
+    if (p->daemon != NULL)
+        wf_daemon_close(p->daemon);
+    peer_close_all(&p->c);
+    wf_net_close(p->net, NULL, NULL);
+}
+
+/* The store is broken: whoever waits for an answer learns that there is none. */
+static void fail(struct program *p, weft_err err)
+{
+    wf_node *n, *next;
+
+    if (p->failed != WEFT_OK)
+        return;
+    p->failed = err;
+    wf_log_error("%s; stopping, nothing more is acknowledged", p->why.text);
+    for (n = p->c.peers.next; n != &p->c.peers; n = next) {
+        next = n->next;
+        wf_link_cut(wf_container_of(n, struct peer, node)->link, WEFT_EIO,
+                    "the controller stops: its store failed");
+    }
+    stop(p);
+}
+
+static void end_turn(struct program *p)
+{
+    weft_err err;
+
+    if (p->failed != WEFT_OK)
+        return;
+    err = controller_end_turn(&p->c, &p->why);
+    if (err != WEFT_OK)
+        fail(p, err);
+}
+
+static void on_turn_end(uv_check_t *check)
+{
+    end_turn(wf_container_of(check, struct program, turn_end));
+}
+
+static void on_look_after(uv_timer_t *timer)
+{
+    struct program *p = wf_container_of(timer, struct program, look_after);
+    bool renewed = false;
+    weft_err err = controller_look_after(&p->c, wf_now_wall_ms(), &renewed);
+
+    if (err == WEFT_OK && renewed)
+        err = pki_tls_ctx_replace(p->tls, p->c.home.key, p->c.home.chain, &p->why);
+    if (err != WEFT_OK) {
+        if (store_check(p->c.home.store, &p->why) != WEFT_OK)
+            fail(p, err);
+        else
+            wf_log_error("looking after the records failed: %s", weft_err_sentence(err));
+        return;
+    }
+    peer_sweep(&p->c, wf_now_mono_ms(), wf_now_wall_ms());
+    end_turn(p);
+}
+
+static void on_sweep(uv_timer_t *timer)
+{
+    struct program *p = wf_container_of(timer, struct program, sweep);
+    bool strangers = false;
+
+    peer_sweep(&p->c, wf_now_mono_ms(), wf_now_wall_ms());
+    for (wf_node *n = p->c.peers.next; n != &p->c.peers; n = n->next)
+        strangers = strangers || (wf_container_of(n, struct peer, node)->who & WHO_NODE) == 0;
+    if (!strangers)
+        uv_timer_stop(timer);
+}
+
+static const struct wf_link_handler *on_accepted(void *arg, wf_link *link, void **link_arg)
+{
+    struct program *p = arg;
+    const struct wf_link_handler *handler = peer_accepted(&p->c, link, link_arg);
+
+    if (handler != NULL && wf_link_alpn(link) != PKI_ALPN_LINK &&
+        !uv_is_active((uv_handle_t *)&p->sweep))
+        uv_timer_start(&p->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
+    return handler;
+}
+
+static void on_hello(void *arg, Weft__Wire__Hello *hello)
+{
+    struct program *p = arg;
+    uint64_t version = 0;
+
+    if (floors_version(&p->c.home, &version) == WEFT_OK)
+        hello->floors_version = version;
+}
+
+/* ---- metrics */
+
+static void collect(void *arg, wf_buf *out)
+{
+    struct program *p = arg;
+    const struct controller *c = &p->c;
+    const struct wf_net_counters *net = wf_net_counters(p->net);
+    uint64_t identities = 0, routers = 0, from, until, now = wf_now_wall_ms();
+    char label[64];
+
+    (void)store_node_count(c->home.store, PKI_IDENTITY, &identities);
+    (void)store_node_count(c->home.store, PKI_ROUTER, &routers);
+    pki_chain_validity(c->home.chain, &from, &until);
+    wf_metric_gauge(out, "weft_controller_identities", "Identities that exist.", NULL,
+                    (double)identities);
+    wf_metric_gauge(out, "weft_controller_routers", "Routers that exist.", NULL, (double)routers);
+    wf_metric_gauge(out, "weft_controller_peers", "Nodes that are connected.", NULL,
+                    (double)c->peer_count);
+    wf_metric_gauge(out, "weft_controller_sessions", "Live sessions as reported.", NULL,
+                    (double)c->sessions.count);
+    wf_metric_gauge(out, "weft_controller_certificate_days_left",
+                    "Days until the controller's own certificate ends.", NULL,
+                    until > now ? (double)(until - now) / 86400000.0 : 0);
+    wf_metric_gauge(out, "weft_controller_handshakes_pending", "Connections not yet up.", NULL,
+                    (double)net->handshakes_pending);
+    wf_metric_counter(out, "weft_controller_handshakes_failed_total",
+                      "Connections that ended before they were up.", NULL, net->handshakes_failed);
+    wf_metric_counter(out, "weft_controller_calls_total", "Calls taken.", NULL, c->counters.calls);
+    wf_metric_counter(out, "weft_controller_grants_total", "Grants issued.", NULL,
+                      c->counters.grants);
+    wf_metric_counter(out, "weft_controller_enrollments_total", "Tokens redeemed.", NULL,
+                      c->counters.enrollments);
+    wf_metric_counter(out, "weft_controller_renewals_total", "Certificates renewed.", NULL,
+                      c->counters.renewals);
+    wf_metric_counter(out, "weft_controller_floors_total", "Records of floors pushed.", NULL,
+                      c->counters.floors);
+    wf_metric_counter(out, "weft_controller_commits_total", "Commits of the store.", NULL,
+                      store_commits(c->home.store));
+    for (int code = 1; code < CONTROLLER_ERR_COUNT; code++)
+        if (c->counters.refusals[code] > 0) {
+            snprintf(label, sizeof label, "reason=\"%s\"", weft_err_name(code));
+            wf_metric_counter(out, "weft_controller_refusals_total", "Calls refused, by reason.",
+                              label, c->counters.refusals[code]);
+        }
+}
+
+static bool is_ready(void *arg, wf_why *why)
+{
+    struct program *p = arg;
+
+    return !p->stopping && store_check(p->c.home.store, why) == WEFT_OK;
+}
+
+/* ---- life */
+
+static void on_stop(void *arg)
+{
+    wf_log_info("stopping");
+    stop(arg);
+}
+
+static void on_reload(void *arg)
+{
+    (void)arg;
+    wf_log_info("there is nothing to reload: settings live in the store");
+}
+
+static weft_err open_network(struct program *p, const struct controller_run *run, wf_why *why)
+{
+    static const struct wf_daemon_handler daemon_handler = {on_stop, on_reload};
+    const struct pki_tls_identity identity = {
+        .key = p->c.home.key, .chain = p->c.home.chain, .trust = p->c.home.trust};
+    const struct wf_metrics_config metrics = {
+        .address = run->metrics, .collect = collect, .ready = is_ready, .arg = p};
+    struct wf_listener_config listener = {
+        .alpn = PKI_ALPN_LINK | PKI_ALPN_ENROLL | PKI_ALPN_RENEW,
+        .kinds = PKI_IDENTITY | PKI_ROUTER,
+        .hello = on_hello,
+        .hello_arg = p,
+        .accepted = on_accepted,
+        .arg = p,
+    };
+    weft_err err = pki_tls_ctx_new(&identity, &p->tls, why);
+
+    if (err != WEFT_OK)
+        return err;
+    listener.tls = p->tls;
+    err = wf_listener_open(p->net, &run->listen, &listener, &p->listener, why);
+    if (err == WEFT_OK && run->metrics != NULL)
+        err = wf_metrics_open(&p->loop, &metrics, &p->metrics, why);
+    if (err == WEFT_OK)
+        err = wf_daemon_open(&p->loop, &daemon_handler, p, &p->daemon);
+    return err;
+}
+
+weft_err controller_run(const struct controller_run *run, wf_why *why)
+{
+    struct program *p = calloc(1, sizeof *p);
+    char listen[WF_ADDRESS_TEXT];
+    wf_address bound = run->listen;
+    bool renewed = false;
+    weft_err err;
+
+    if (p == NULL)
+        return wf_fail(why, WEFT_ENOMEM, "out of memory");
+    err = controller_init(&p->c, run->dir, why);
+    if (err != WEFT_OK)
+        goto fail_init;
+    err = controller_look_after(&p->c, wf_now_wall_ms(), &renewed);
+    if (err == WEFT_OK)
+        err = controller_end_turn(&p->c, why);
+    if (err != WEFT_OK)
+        goto fail_loop;
+    if (uv_loop_init(&p->loop) != 0) {
+        err = wf_fail(why, WEFT_EIO, "the event loop can't be made");
+        goto fail_loop;
+    }
+    err = wf_net_open(&p->loop, &p->net);
+    if (err != WEFT_OK)
+        goto fail_net;
+    uv_check_init(&p->loop, &p->turn_end);
+    uv_timer_init(&p->loop, &p->look_after);
+    uv_timer_init(&p->loop, &p->sweep);
+    uv_check_start(&p->turn_end, on_turn_end);
+    uv_timer_start(&p->look_after, on_look_after, LOOK_AFTER_MS, LOOK_AFTER_MS);
+    err = open_network(p, run, why);
+    if (err == WEFT_OK) {
+        bound.port = wf_listener_port(p->listener);
+        wf_address_text(&bound, listen);
+        wf_log_info("controller of %s listens on %s", p->c.home.domain, listen);
+        wf_daemon_ready(p->daemon, listen);
+        if (run->listening != NULL)
+            run->listening(run->arg, bound.port);
+    } else {
+        stop(p);
+    }
+    uv_run(&p->loop, UV_RUN_DEFAULT);
+    if (err == WEFT_OK && p->failed != WEFT_OK)
+        err = wf_fail(why, p->failed, "%s", p->why.text);
+    pki_tls_ctx_unref(p->tls);
+fail_net:
+    if (uv_loop_close(&p->loop) != 0)
+        wf_log_error("the loop ends with handles open");
+fail_loop:
+    controller_fini(&p->c);
+fail_init:
+    free(p);
+    return err;
+}

@@ -1,0 +1,130 @@
+/*
+ * The schema. Things that policies, tokens or grants point to go with what
+ * they point at: a policy that names a deleted identity matches one thing
+ * less, never one more (an id in a list matches by itself).
+ */
+#include "controller/store_sql.h"
+
+const char store_schema[] =
+    "CREATE TABLE setting ("
+    "  name TEXT PRIMARY KEY,"
+    "  value BLOB NOT NULL"
+    ") STRICT, WITHOUT ROWID;"
+
+    "CREATE TABLE node ("
+    "  id BLOB PRIMARY KEY CHECK (length(id) = 16),"
+    "  kind INTEGER NOT NULL CHECK (kind IN (1, 2)),"
+    "  name TEXT NOT NULL CHECK (length(name) BETWEEN 1 AND 64),"
+    "  disabled INTEGER NOT NULL CHECK (disabled IN (0, 1)),"
+    "  enroll INTEGER NOT NULL,"
+    "  created INTEGER NOT NULL,"
+    "  pin BLOB CHECK (pin IS NULL OR length(pin) = 32),"
+    "  expires INTEGER NOT NULL,"
+    "  addresses TEXT NOT NULL,"
+    "  member BLOB,"
+    "  member_expires INTEGER NOT NULL,"
+    "  UNIQUE (kind, name)"
+    ") STRICT, WITHOUT ROWID;"
+
+    "CREATE TABLE node_role ("
+    "  node BLOB NOT NULL REFERENCES node ON DELETE CASCADE,"
+    "  role TEXT NOT NULL,"
+    "  PRIMARY KEY (node, role)"
+    ") STRICT, WITHOUT ROWID;"
+
+    "CREATE TABLE admin ("
+    "  identity BLOB PRIMARY KEY REFERENCES node ON DELETE CASCADE"
+    ") STRICT, WITHOUT ROWID;"
+
+    "CREATE TABLE service ("
+    "  id BLOB PRIMARY KEY CHECK (length(id) = 16),"
+    "  name TEXT NOT NULL UNIQUE CHECK (length(name) BETWEEN 1 AND 64),"
+    "  mode INTEGER NOT NULL CHECK (mode BETWEEN 1 AND 3),"
+    "  created INTEGER NOT NULL"
+    ") STRICT, WITHOUT ROWID;"
+
+    "CREATE TABLE service_role ("
+    "  service BLOB NOT NULL REFERENCES service ON DELETE CASCADE,"
+    "  role TEXT NOT NULL,"
+    "  PRIMARY KEY (service, role)"
+    ") STRICT, WITHOUT ROWID;"
+
+    "CREATE TABLE policy ("
+    "  id BLOB PRIMARY KEY CHECK (length(id) = 16),"
+    "  name TEXT NOT NULL UNIQUE CHECK (length(name) BETWEEN 1 AND 64),"
+    "  type INTEGER NOT NULL CHECK (type IN (1, 2)),"
+    "  semantic INTEGER NOT NULL CHECK (semantic IN (0, 1)),"
+    "  created INTEGER NOT NULL"
+    ") STRICT, WITHOUT ROWID;"
+
+    /* An attribute, an id, or neither: `#all`. */
+    "CREATE TABLE policy_identity ("
+    "  policy BLOB NOT NULL REFERENCES policy ON DELETE CASCADE,"
+    "  position INTEGER NOT NULL,"
+    "  attribute TEXT,"
+    "  identity BLOB REFERENCES node ON DELETE CASCADE,"
+    "  PRIMARY KEY (policy, position),"
+    "  CHECK (attribute IS NULL OR identity IS NULL)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE INDEX policy_identity_by_identity ON policy_identity (identity);"
+
+    "CREATE TABLE policy_service ("
+    "  policy BLOB NOT NULL REFERENCES policy ON DELETE CASCADE,"
+    "  position INTEGER NOT NULL,"
+    "  attribute TEXT,"
+    "  service BLOB REFERENCES service ON DELETE CASCADE,"
+    "  PRIMARY KEY (policy, position),"
+    "  CHECK (attribute IS NULL OR service IS NULL)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE INDEX policy_service_by_service ON policy_service (service);"
+
+    "CREATE TABLE token ("
+    "  hash BLOB PRIMARY KEY CHECK (length(hash) = 32),"
+    "  kind INTEGER NOT NULL,"
+    "  subject BLOB NOT NULL REFERENCES node ON DELETE CASCADE,"
+    "  expires INTEGER NOT NULL,"
+    "  redeemed INTEGER NOT NULL,"
+    "  pin BLOB CHECK (pin IS NULL OR length(pin) = 32),"
+    "  chain BLOB"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE INDEX token_by_subject ON token (subject);"
+
+    "CREATE TABLE key ("
+    "  pin BLOB PRIMARY KEY CHECK (length(pin) = 32),"
+    "  subject BLOB NOT NULL CHECK (length(subject) = 16),"
+    "  not_after INTEGER NOT NULL,"
+    "  dead INTEGER NOT NULL CHECK (dead IN (0, 1))"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE INDEX key_by_subject ON key (subject);"
+
+    "CREATE TABLE retired_name ("
+    "  kind INTEGER NOT NULL,"
+    "  name TEXT NOT NULL,"
+    "  until INTEGER NOT NULL,"
+    "  PRIMARY KEY (kind, name)"
+    ") STRICT, WITHOUT ROWID;"
+
+    "CREATE TABLE issued ("
+    "  identity BLOB NOT NULL REFERENCES node ON DELETE CASCADE,"
+    "  service BLOB NOT NULL REFERENCES service ON DELETE CASCADE,"
+    "  role INTEGER NOT NULL CHECK (role IN (1, 2)),"
+    "  expiry INTEGER NOT NULL,"
+    "  PRIMARY KEY (identity, service, role)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE INDEX issued_by_service ON issued (service);"
+
+    /* Floors outlive what they name, so nothing is referenced. `key` names the thing: kind, ids,
+       role. */
+    "CREATE TABLE floor ("
+    "  thing BLOB PRIMARY KEY,"
+    "  epoch INTEGER NOT NULL,"
+    "  cut INTEGER NOT NULL CHECK (cut IN (0, 1)),"
+    "  expires INTEGER NOT NULL"
+    ") STRICT, WITHOUT ROWID;"
+
+    "CREATE TABLE floor_record ("
+    "  version INTEGER PRIMARY KEY,"
+    "  digest BLOB NOT NULL CHECK (length(digest) = 32),"
+    "  snapshot INTEGER NOT NULL CHECK (snapshot IN (0, 1)),"
+    "  signed BLOB NOT NULL"
+    ") STRICT;";

@@ -1,0 +1,199 @@
+#include "controller/view.h"
+#include "controller/peer.h"
+#include "proto/base/clock.h"
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LIST_BYTES_MAX (OPERATION_RESULT_MAX - 256u)
+
+static json_t *time_of(uint64_t wall_ms)
+{
+    char text[24];
+
+    return wall_ms == 0 ? json_null() : json_string(wf_time_text(wall_ms, text));
+}
+
+static json_t *id_of(const wf_id *id)
+{
+    char text[WF_ID_TEXT];
+
+    return json_string(wf_id_text(id, text));
+}
+
+static json_t *attributes_of(const struct store_roles *roles)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < roles->count; i++)
+        json_array_append_new(list, json_sprintf("#%s", roles->names[i]));
+    return list;
+}
+
+static const char *state_of(const struct store_node *node)
+{
+    return node->disabled ? "disabled" : node->enrolled ? "active" : "pending";
+}
+
+json_t *view_identity(const struct store_node *node)
+{
+    return json_pack("{so ss so ss ss so so}", "id", id_of(&node->id), "name", node->name, "roles",
+                     attributes_of(&node->roles), "enroll", "ott", "state", state_of(node),
+                     "created", time_of(node->created), "expires",
+                     time_of(node->enrolled ? node->expires : 0));
+}
+
+json_t *view_service(const struct store_service *service)
+{
+    static const char *const modes[] = {
+        [STORE_MODE_STREAM] = "stream", [STORE_MODE_PARCEL] = "parcel", [STORE_MODE_BOTH] = "both"};
+
+    return json_pack("{so ss so ss}", "id", id_of(&service->id), "name", service->name, "roles",
+                     attributes_of(&service->roles), "mode", modes[service->mode]);
+}
+
+static json_t *role_of(store *s, const struct policy_role *role, bool of_identities)
+{
+    struct store_service service;
+    struct store_node node;
+
+    switch (role->kind) {
+    case POLICY_ROLE_ATTRIBUTE:
+        return json_sprintf("#%s", role->attribute);
+    case POLICY_ROLE_ID:
+        if (of_identities ? store_node_get(s, PKI_IDENTITY, &role->id, &node) != WEFT_OK
+                          : store_service_get(s, &role->id, &service) != WEFT_OK)
+            return NULL;
+        return json_sprintf("@%s", of_identities ? node.name : service.name);
+    case POLICY_ROLE_ALL:
+        break;
+    }
+    return json_string("#all");
+}
+
+static json_t *roles_of(store *s, const struct policy_role *roles, size_t count, bool of_identities)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < count; i++)
+        if (json_array_append_new(list, role_of(s, &roles[i], of_identities)) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    return list;
+}
+
+json_t *view_policy(store *s, const struct store_policy *policy)
+{
+    return json_pack("{so ss ss so so ss}", "id", id_of(&policy->id), "name", policy->name, "type",
+                     policy_type_text(policy->type), "identity_roles",
+                     roles_of(s, policy->identities, policy->identity_count, true), "service_roles",
+                     roles_of(s, policy->services, policy->service_count, false), "semantic",
+                     policy_semantic_text(policy->semantic));
+}
+
+json_t *view_router(const struct controller *c, const struct store_node *node)
+{
+    json_t *addresses = json_array();
+    char text[WF_ADDRESS_TEXT];
+
+    for (size_t i = 0; i < node->address_count; i++)
+        json_array_append_new(addresses, json_string(wf_address_text(&node->addresses[i], text)));
+    return json_pack("{so ss ss so sb so so}", "id", id_of(&node->id), "name", node->name, "state",
+                     state_of(node), "addresses", addresses, "online",
+                     peer_is_online(c, PKI_ROUTER, &node->id), "created", time_of(node->created),
+                     "expires", time_of(node->enrolled ? node->expires : 0));
+}
+
+json_t *view_admin(const struct store_node *node)
+{
+    return json_pack("{so ss ss}", "id", id_of(&node->id), "name", node->name, "state",
+                     state_of(node));
+}
+
+/* The name of a node, or its id where it has none any more. */
+static json_t *name_of(store *s, enum pki_kind kind, const wf_id *id)
+{
+    struct store_node node;
+
+    if (wf_id_is_zero(id))
+        return json_null();
+    return store_node_get(s, kind, id, &node) == WEFT_OK ? json_string(node.name) : id_of(id);
+}
+
+json_t *view_session(struct controller *c, const struct session *session)
+{
+    store *s = c->home.store;
+    const struct catalog_service *service = NULL;
+    bool by_router = session->reporter_kind == PKI_ROUTER;
+
+    if (catalog_load(&c->catalog, s) == WEFT_OK)
+        service = catalog_get(&c->catalog, &session->service);
+    return json_pack("{so so so so so so sI sI}", "id", id_of(&session->id), "service",
+                     service != NULL ? json_string(service->name) : id_of(&session->service),
+                     "dialer", name_of(s, PKI_IDENTITY, &session->dialer), "host",
+                     name_of(s, PKI_IDENTITY, &session->host), "router",
+                     by_router ? name_of(s, PKI_ROUTER, &session->reporter) : json_null(),
+                     "started", time_of(session->started), "bytes_to_host",
+                     (json_int_t)session->bytes_to_host, "bytes_to_dialer",
+                     (json_int_t)session->bytes_to_dialer);
+}
+
+weft_err view_answer(struct call *call, json_t *object)
+{
+    weft_err err = WEFT_ENOMEM;
+    char *text;
+
+    if (object == NULL)
+        return wf_fail(&call->why, WEFT_ENOMEM, "out of memory");
+    text = json_dumps(object, JSON_COMPACT);
+    if (text != NULL)
+        err = wf_buf_put(&call->result, text, strlen(text));
+    free(text);
+    json_decref(object);
+    return err == WEFT_OK ? err : wf_fail(&call->why, err, "the answer doesn't fit into a reply");
+}
+
+weft_err view_list_open(struct view_list *list, struct call *call, struct args *args,
+                        char after[WF_NAME_MAX + 1])
+{
+    weft_err err = args_name(args, "after", false, after);
+
+    if (err == WEFT_OK)
+        err = args_end(args);
+    if (err != WEFT_OK)
+        return err;
+    *list = (struct view_list){.call = call, .items = json_array()};
+    return list->items == NULL ? WEFT_ENOMEM : WEFT_OK;
+}
+
+weft_err view_list_add(struct view_list *list, const char *name, json_t *item)
+{
+    size_t bytes;
+
+    if (item == NULL)
+        return WEFT_ENOMEM;
+    bytes = json_dumpb(item, NULL, 0, JSON_COMPACT) + 1;
+    if (list->bytes + bytes > LIST_BYTES_MAX) {
+        json_decref(item);
+        list->more = true;
+        return WEFT_EEOF;
+    }
+    list->bytes += bytes;
+    memcpy(list->last, name, strlen(name) + 1);
+    return json_array_append_new(list->items, item) == 0 ? WEFT_OK : WEFT_ENOMEM;
+}
+
+weft_err view_list_close(struct view_list *list, weft_err err)
+{
+    json_t *items = list->items;
+
+    list->items = NULL;
+    if (err != WEFT_OK) {
+        json_decref(items);
+        return err;
+    }
+    return view_answer(list->call, list->more
+                                       ? json_pack("{so ss}", "items", items, "next", list->last)
+                                       : json_pack("{so}", "items", items));
+}

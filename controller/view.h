@@ -1,0 +1,38 @@
+/* Things as JSON objects, as docs/operations.md describes them. */
+#ifndef CONTROLLER_VIEW_H
+#define CONTROLLER_VIEW_H
+
+#include "controller/operation.h"
+
+/* New objects, the caller's; NULL without memory (or, for a policy, when the store fails). */
+struct json_t *view_identity(const struct store_node *node);
+struct json_t *view_service(const struct store_service *service);
+struct json_t *view_policy(store *s, const struct store_policy *policy);
+struct json_t *view_router(const struct controller *c, const struct store_node *node);
+struct json_t *view_admin(const struct store_node *node);
+struct json_t *view_session(struct controller *c, const struct session *session);
+
+/* Takes object (NULL: out of memory) and writes it as the call's result. */
+weft_err view_answer(struct call *call, struct json_t *object);
+
+/*
+ * A listing: items as long as they fit into a reply; `next` is the name to go
+ * on behind (argument `after`) when there is more.
+ */
+struct view_list {
+    struct json_t *items; /* owned */
+    size_t bytes;         /* of the items so far */
+    char last[WF_NAME_MAX + 1];
+    bool more;
+    struct call *call;
+};
+/* Reads the argument `after`, which `after` then holds ("" if absent), and that there is no other.
+ */
+weft_err view_list_open(struct view_list *list, struct call *call, struct args *args,
+                        char after[WF_NAME_MAX + 1]);
+/* Takes item. WEFT_EEOF when it doesn't fit any more. */
+weft_err view_list_add(struct view_list *list, const char *name, struct json_t *item);
+/* Writes the answer if err is WEFT_OK; frees. */
+weft_err view_list_close(struct view_list *list, weft_err err);
+
+#endif

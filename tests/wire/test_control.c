@@ -595,6 +595,22 @@ static void the_smallest_elements_can_not_inflate_memory(void **state)
     }
 }
 
+static void the_memory_of_a_decode_is_capped(void **state)
+{
+    (void)state;
+    /* Empty records: 2 bytes on the wire, some 80 in memory. */
+    wf_buf out;
+    wf_why why;
+    Weft__Wire__SyncResult *result = NULL;
+    wf_buf_init(&out, 65536);
+    for (unsigned i = 0; i < WF_REPEATED_MAX; i++)
+        wf_buf_put(&out, "\x12\x00", 2);
+    assert_int_equal(wf_sync_result_decode(out.data, out.len, &result, &why), WEFT_ELIMIT);
+    assert_string_equal(why.text, "SyncResult: can't be decoded: a limit was reached");
+    assert_null(result);
+    wf_buf_fini(&out);
+}
+
 static void without_memory_decoding_fails_and_leaks_nothing(void **state)
 {
     (void)state;
@@ -694,6 +710,42 @@ static void a_refused_setup_has_a_code_and_no_label(void **state)
     m->code = 0;
     m->label = 2;
     m->window = 65536;
+}
+
+static void a_code_has_16_bits(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"BindReply", "Reply", "GrantsResult", "ItemRefuse"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct sample *s = find_sample(names[i]);
+        const ProtobufCMessageDescriptor *d = s->message->descriptor;
+        const ProtobufCFieldDescriptor *f =
+            protobuf_c_message_descriptor_get_field_by_name(d, i == 2 ? "refused_code" : "code");
+        uint32_t *code = field_at(s->message, f->offset), keep = *code;
+        *code = UINT16_MAX;
+        assert_int_equal(judge(s), WEFT_OK);
+        *code = UINT16_MAX + 1;
+        assert_int_equal(judge(s), WEFT_EPROTO);
+        *code = UINT32_MAX;
+        assert_int_equal(judge(s), WEFT_EPROTO);
+        *code = keep;
+    }
+}
+
+static void the_longest_chain_of_the_largest_certificates_fits(void **state)
+{
+    (void)state;
+    struct sample *s = find_sample("Hello");
+    Weft__Wire__Hello *m = (Weft__Wire__Hello *)s->message;
+    static uint8_t cert[WF_CERT_MAX];
+    ProtobufCBinaryData chain[WF_CHAIN_DEPTH], *keep = m->chain;
+    for (size_t i = 0; i < WF_CHAIN_DEPTH; i++)
+        chain[i] = wf_pb_bytes(cert, sizeof cert);
+    m->n_chain = WF_CHAIN_DEPTH;
+    m->chain = chain;
+    assert_int_equal(judge(s), WEFT_OK);
+    m->n_chain = 1;
+    m->chain = keep;
 }
 
 static void a_hello_offers_a_range_of_versions(void **state)
@@ -896,10 +948,13 @@ int main(void)
         cmocka_unit_test(unknown_fields_are_ignored_up_to_a_flood),
         cmocka_unit_test(an_oversize_message_is_refused_before_any_memory),
         cmocka_unit_test(the_smallest_elements_can_not_inflate_memory),
+        cmocka_unit_test(the_memory_of_a_decode_is_capped),
         cmocka_unit_test(without_memory_decoding_fails_and_leaks_nothing),
         cmocka_unit_test(a_setup_without_a_path_needs_its_grant),
         cmocka_unit_test(a_window_is_at_most_the_largest),
         cmocka_unit_test(a_refused_setup_has_a_code_and_no_label),
+        cmocka_unit_test(a_code_has_16_bits),
+        cmocka_unit_test(the_longest_chain_of_the_largest_certificates_fits),
         cmocka_unit_test(a_hello_offers_a_range_of_versions),
         cmocka_unit_test(a_role_is_dial_or_bind),
         cmocka_unit_test(only_a_dialer_may_leave_the_instance_open),

@@ -112,6 +112,25 @@ static void two_cuts_anywhere_change_nothing(void **state)
     wf_buf_fini(&wire);
 }
 
+static void an_item_is_handed_on_with_its_last_byte(void **state)
+{
+    (void)state;
+    wf_buf wire;
+    struct wf_item_parser p;
+    struct seen seen;
+    wf_buf_init(&wire, 100);
+    put(&wire, WF_ITEM_GRANT, "g");
+    put(&wire, WF_ITEM_END, ""); /* nothing may follow it for a long time */
+    start(&p, &seen);
+    static const int events[] = {0, 0, 0, 0, 1, 1, 1, 1, 2};
+    for (size_t i = 0; i < wire.len; i++) {
+        assert_int_equal(wf_item_parser_feed(&p, wire.data + i, 1, note, &seen, NULL), WEFT_OK);
+        assert_int_equal(seen.events, events[i]);
+    }
+    wf_buf_fini(&wire);
+    stop(&p, &seen);
+}
+
 /* Feeds the header alone. */
 static weft_err judge(unsigned type, uint32_t length)
 {
@@ -304,6 +323,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_events_are_the_same_however_it_is_cut),
         cmocka_unit_test(two_cuts_anywhere_change_nothing),
+        cmocka_unit_test(an_item_is_handed_on_with_its_last_byte),
         cmocka_unit_test(each_type_has_its_lengths_and_they_are_judged_by_the_header),
         cmocka_unit_test(an_unknown_type_is_refused),
         cmocka_unit_test(the_largest_data_is_handed_on_without_being_kept),

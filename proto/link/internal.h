@@ -133,7 +133,8 @@ struct wf_link {
     struct wf_dialing *dialing; /* owned; NULL once connected */
 
     wf_listener *listener; /* counted; NULL: we dialed */
-    wf_node pending;       /* in the listener's list of handshakes */
+    wf_node pending;       /* in the listener's list of handshakes, or of those who wait */
+    bool is_waiting;       /* accepted, but there is no place for its handshake yet */
     uint64_t started;
     uint8_t origin[16]; /* the address that per-address caps count */
     bool counted_up;    /* in the listener's and the net's number of links */

@@ -215,7 +215,9 @@ static void overdue(wf_link *link, uint64_t now)
         wf_dialing_overdue(link, now);
         break;
     case LINK_SECURING:
-        wf_link_fail(link, WEFT_ETIMEDOUT, "the TLS handshake took more than %u s",
+        wf_link_fail(link, WEFT_ETIMEDOUT, "%s %u s",
+                     link->is_waiting ? "no place for a handshake came free in"
+                                      : "the TLS handshake took more than",
                      times->handshake_ms / 1000u);
         break;
     case LINK_GREETING:

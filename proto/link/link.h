@@ -118,9 +118,14 @@ struct wf_listener_config {
     pki_tls_ctx *tls; /* counted */
     unsigned alpn;    /* mask */
     unsigned kinds;
-    unsigned handshakes_max;  /* connections not yet up; 0: 256. Above it the oldest is dropped */
-    unsigned per_address_max; /* of those, from one address; 0: 64 */
-    unsigned links_max;       /* links that are up; 0: 65,536 */
+    /*
+     * Places for connections that aren't up yet (0: 256), and how many of them one address may
+     * have (0: 64). When none is free, the oldest that has had a second goes, or the new one
+     * waits for it, unread; four times as many may wait.
+     */
+    unsigned handshakes_max;
+    unsigned per_address_max;
+    unsigned links_max; /* links that are up; 0: 65,536 */
     wf_hello_fn hello;
     void *hello_arg;
     /*

@@ -6,9 +6,10 @@
  *
  * What a stranger may cost us is bounded before anything is known of him:
  * - All places taken, or all of his address: the oldest stranger (of that
- *   address) goes if he had his fair second; otherwise the new one is refused.
- * - A burst (many fresh handshakes at once): the next connections wait in the
- *   kernel's queue for a moment, so that an honest crowd isn't refused.
+ *   address) goes if he had his fair second; otherwise the new one waits,
+ *   unread, at the price of a socket. The newest is served first: an honest
+ *   crowd is through in a moment either way, and behind a crowd that isn't
+ *   honest nobody has to queue. Too many wait: the oldest is refused.
  * - Slow, garbage, no certificate: deadline or TLS error, one line in the log
  *   with the address and the reason; above LINES_MAX in ten seconds they are
  *   only counted, and one line sums them up.
@@ -24,8 +25,8 @@
 
 #define BACKLOG 4096
 #define FAIR_MS 1000u
-#define BURST_MS 100u
-#define BURST_MAX 64u
+#define LOOK_MS 100u /* how often those who wait are looked at, if nothing else happens */
+#define WAITING_PER_PLACE 4u
 #define WINDOW_MS 10000u
 #define LINES_MAX 10u
 
@@ -37,15 +38,14 @@ struct wf_listener {
     bool is_waiting;                  /* a connection waits in libuv to be accepted */
     struct wf_listener_config config; /* tls counted */
     wf_node pending;                  /* links that hold a place, oldest first */
-    unsigned pending_count;
+    wf_node waiting;                  /* links that wait for one, oldest first */
+    unsigned pending_count, waiting_count;
     unsigned up_count;
-    wf_alarm resume;                          /* after a burst at the latest */
-    struct wf_soon soon;                      /* a place came free meanwhile */
-    wf_alarm report;                          /* end of the log's ten seconds */
+    wf_alarm look;       /* at those who wait: someone may have had his second */
+    struct wf_soon soon; /* a place came free */
+    wf_alarm report;     /* end of the log's ten seconds */
     unsigned lines, refused, dropped, failed; /* in these ten seconds */
 };
-
-static void on_connection(uv_stream_t *stream, int status);
 
 void wf_listener_drop(wf_listener *listener)
 {
@@ -53,7 +53,7 @@ void wf_listener_drop(wf_listener *listener)
     if (--listener->users > 0)
         return;
     wf_net *net = listener->net;
-    wf_alarm_cancel(&listener->resume);
+    wf_alarm_cancel(&listener->look);
     wf_alarm_cancel(&listener->report);
     pki_tls_ctx_unref(listener->config.tls);
     free(listener);
@@ -88,19 +88,33 @@ static void count_one(wf_listener *listener, unsigned *counter)
 
 /* ---- places */
 
-static void place_take(wf_listener *listener, wf_link *link)
+static void place_take(wf_listener *listener, wf_link *link, uint64_t now)
 {
     wf_list_push(&listener->pending, &link->pending);
     listener->pending_count++;
+    link->started = now;
+}
+
+static void leave_queue(wf_listener *listener, wf_link *link)
+{
+    assert(link->is_waiting);
+    link->is_waiting = false;
+    wf_list_remove(&link->pending);
+    listener->waiting_count--;
+    listener->net->counters.handshakes_waiting--;
 }
 
 static void place_leave(wf_listener *listener, wf_link *link)
 {
+    if (link->is_waiting) {
+        leave_queue(listener, link);
+        return;
+    }
     if (!wf_node_is_linked(&link->pending))
         return;
     wf_list_remove(&link->pending);
     listener->pending_count--;
-    if (listener->is_waiting && !listener->is_closing)
+    if (listener->waiting_count > 0 && !listener->is_closing)
         wf_net_soon(listener->net, &listener->soon);
 }
 
@@ -124,8 +138,8 @@ static void origin_of(const struct sockaddr_storage *sa, uint8_t origin[16])
 }
 
 /*
- * Finds room for one more stranger from origin. False: he is refused. A link
- * that is up (it enrolls) is never the one that goes.
+ * Finds room for one more stranger from origin. False: not now. A link that is
+ * up (it enrolls) is never the one that goes.
  */
 static bool make_room(wf_listener *listener, const uint8_t origin[16], uint64_t now)
 {
@@ -156,30 +170,17 @@ static bool make_room(wf_listener *listener, const uint8_t origin[16], uint64_t 
     return true;
 }
 
-/* Many handshakes began just now and aren't done. */
-static bool is_burst(const wf_listener *listener, uint64_t now)
-{
-    unsigned max = BURST_MAX;
-    if (max > listener->config.per_address_max)
-        max = listener->config.per_address_max;
-    if (max > listener->config.handshakes_max)
-        max = listener->config.handshakes_max;
-    unsigned fresh = 0;
-    for (wf_node *n = listener->pending.prev; n != &listener->pending && fresh < max; n = n->prev) {
-        const wf_link *link = wf_container_of(n, wf_link, pending);
-        if (now >= link->started + BURST_MS)
-            break;
-        if (link->state != LINK_UP)
-            fresh++;
-    }
-    return fresh >= max;
-}
-
 /* ---- accepting */
 
 static void on_refused_closed(uv_handle_t *handle)
 {
     free(wf_container_of((uv_tcp_t *)handle, wf_link, tcp));
+}
+
+static void count_refused(wf_listener *listener)
+{
+    listener->net->counters.handshakes_refused++;
+    count_one(listener, &listener->refused);
 }
 
 /* Takes the connection only to end it. */
@@ -195,8 +196,74 @@ static void refuse(wf_listener *listener)
     }
     (void)uv_accept((uv_stream_t *)&listener->tcp, (uv_stream_t *)&bare->tcp);
     uv_close((uv_handle_t *)&bare->tcp, on_refused_closed);
-    listener->net->counters.handshakes_refused++;
-    count_one(listener, &listener->refused);
+    count_refused(listener);
+}
+
+/* Gives the link a place and begins its handshake. False: there is no place now. */
+static bool admit(wf_listener *listener, wf_link *link, uint64_t now)
+{
+    const struct pki_tls_config tls = {
+        .side = PKI_SERVER,
+        .alpn = listener->config.alpn,
+        .kinds = listener->config.kinds,
+        .output = wf_output_put,
+        .arg = link,
+    };
+    if (!make_room(listener, link->origin, now))
+        return false;
+    if (link->is_waiting)
+        leave_queue(listener, link);
+    place_take(listener, link, now);
+    weft_err err = pki_tls_new(listener->config.tls, &tls, &link->tls);
+    if (err != WEFT_OK)
+        wf_link_fail(link, err, "TLS can't be set up");
+    else
+        wf_link_connected(link);
+    return true;
+}
+
+static void wait_for_place(wf_listener *listener, wf_link *link, uint64_t now)
+{
+    if (listener->waiting_count >= WAITING_PER_PLACE * listener->config.handshakes_max) {
+        count_refused(listener);
+        wf_link_finish(wf_container_of(listener->waiting.next, wf_link, pending));
+    }
+    link->is_waiting = true;
+    wf_list_push(&listener->waiting, &link->pending);
+    listener->waiting_count++;
+    listener->net->counters.handshakes_waiting++;
+    wf_link_set_deadline(link, now + listener->net->times.handshake_ms);
+    if (listener->look.net == NULL)
+        wf_alarm_set(listener->net, &listener->look, now + LOOK_MS);
+}
+
+/* The newest first. Who shares his address with one that found no place finds none either. */
+static void serve_waiting(wf_listener *listener)
+{
+    uint64_t now = wf_net_now();
+    const uint8_t *full = NULL;
+
+    for (wf_node *n = listener->waiting.prev; n != &listener->waiting;) {
+        wf_link *link = wf_container_of(n, wf_link, pending);
+        n = n->prev;
+        if (full != NULL && memcmp(link->origin, full, sizeof link->origin) == 0)
+            continue;
+        if (!admit(listener, link, now))
+            full = link->origin;
+    }
+    if (listener->waiting_count > 0)
+        wf_alarm_set(listener->net, &listener->look, now + LOOK_MS);
+}
+
+static void on_look(wf_alarm *alarm, uint64_t now)
+{
+    (void)now;
+    serve_waiting(wf_container_of(alarm, wf_listener, look));
+}
+
+static void on_soon(struct wf_soon *soon)
+{
+    serve_waiting(wf_container_of(soon, wf_listener, soon));
 }
 
 static void accept_one(wf_listener *listener)
@@ -210,15 +277,11 @@ static void accept_one(wf_listener *listener)
         refuse(listener);
         return;
     }
-    const struct pki_tls_config tls = {
-        .side = PKI_SERVER,
-        .alpn = listener->config.alpn,
-        .kinds = listener->config.kinds,
-        .output = wf_output_put,
-        .arg = link,
-    };
-    if (uv_tcp_init(listener->net->loop, &link->tcp) != 0)
-        goto fail;
+    if (uv_tcp_init(listener->net->loop, &link->tcp) != 0) {
+        wf_link_free(link);
+        refuse(listener);
+        return;
+    }
     link->hello = listener->config.hello;
     link->hello_arg = listener->config.hello_arg;
     wf_link_move(link, LINK_SECURING);
@@ -231,63 +294,25 @@ static void accept_one(wf_listener *listener)
     }
     wf_net_sockaddr_text((struct sockaddr *)&sa, link->remote, sizeof link->remote);
     origin_of(&sa, link->origin);
-    if (listener->up_count >= listener->config.links_max ||
-        !make_room(listener, link->origin, link->started)) {
-        listener->net->counters.handshakes_refused++;
-        count_one(listener, &listener->refused);
+    if (listener->up_count >= listener->config.links_max) {
+        count_refused(listener);
         wf_link_finish(link); /* without an error: it isn't logged by itself */
         return;
     }
-    place_take(listener, link);
-    err = pki_tls_new(listener->config.tls, &tls, &link->tls);
-    if (err != WEFT_OK) {
-        wf_link_fail(link, err, "TLS can't be set up");
-        return;
-    }
     wf_net_tune(listener->net, &link->tcp, false);
-    wf_link_connected(link);
-    return;
-fail:
-    wf_link_free(link);
-    refuse(listener);
-}
-
-static void resume(wf_listener *listener)
-{
-    if (!listener->is_waiting)
-        return;
-    listener->is_waiting = false;
-    wf_alarm_cancel(&listener->resume);
-    on_connection((uv_stream_t *)&listener->tcp, 0);
-}
-
-static void on_resume(wf_alarm *alarm, uint64_t now)
-{
-    (void)now;
-    resume(wf_container_of(alarm, wf_listener, resume));
-}
-
-static void on_soon(struct wf_soon *soon)
-{
-    resume(wf_container_of(soon, wf_listener, soon));
+    uint64_t now = wf_net_now();
+    if (!admit(listener, link, now))
+        wait_for_place(listener, link, now);
 }
 
 static void on_connection(uv_stream_t *stream, int status)
 {
     wf_listener *listener = wf_container_of((uv_tcp_t *)stream, wf_listener, tcp);
 
-    if (status < 0) { /* out of descriptors, most likely: libuv has closed it */
-        listener->net->counters.handshakes_refused++;
-        count_one(listener, &listener->refused);
-        return;
-    }
-    uint64_t now = wf_net_now();
-    if (is_burst(listener, now)) {
-        listener->is_waiting = true; /* libuv stops listening until we accept */
-        wf_alarm_set(listener->net, &listener->resume, now + BURST_MS);
-        return;
-    }
-    accept_one(listener);
+    if (status < 0) /* out of descriptors, most likely: libuv has closed it */
+        count_refused(listener);
+    else
+        accept_one(listener);
 }
 
 weft_err wf_listener_open(wf_net *net, const wf_address *address,
@@ -315,7 +340,8 @@ weft_err wf_listener_open(wf_net *net, const wf_address *address,
     if (listener->config.links_max == 0)
         listener->config.links_max = 65536;
     wf_list_init(&listener->pending);
-    listener->resume.ring = on_resume;
+    wf_list_init(&listener->waiting);
+    listener->look.ring = on_look;
     listener->soon.run = on_soon;
     listener->report.ring = on_report;
     listener->config.tls = pki_tls_ctx_ref(config->tls);
@@ -364,12 +390,13 @@ void wf_listener_close(wf_listener *listener)
         return;
     report(listener);
     listener->is_closing = true;
-    listener->is_waiting = false;
-    wf_alarm_cancel(&listener->resume);
+    wf_alarm_cancel(&listener->look);
     wf_alarm_cancel(&listener->report);
     wf_list_remove(&listener->soon.node);
     uv_close((uv_handle_t *)&listener->tcp, on_closed);
     /* Handshakes that nobody was asked about end here; the others are links already. */
+    while (!wf_list_is_empty(&listener->waiting))
+        wf_link_finish(wf_container_of(listener->waiting.next, wf_link, pending));
     for (wf_node *n = listener->pending.next; n != &listener->pending;) {
         wf_link *link = wf_container_of(n, wf_link, pending);
         n = n->next;

@@ -28,8 +28,9 @@ struct uv_loop_s *wf_net_loop(const wf_net *net);
 struct wf_net_counters {
     uint64_t links_open, handshakes_pending, handshakes_failed, handshakes_refused;
     uint64_t bytes_in, bytes_out, frames_in, frames_out;
-    uint64_t output_queued;     /* bytes of ciphertext that wait for sockets */
-    uint64_t replies_unmatched; /* replies that no pending call asked for */
+    uint64_t output_queued;      /* bytes of ciphertext that wait for sockets */
+    uint64_t handshakes_waiting; /* of the pending ones, those without a place at the listener */
+    uint64_t replies_unmatched;  /* replies that no pending call asked for */
 };
 const struct wf_net_counters *wf_net_counters(const wf_net *net);
 

@@ -20,8 +20,8 @@ struct pki_subject {
     enum pki_kind kind;
     wf_id id;
     char domain[PKI_DOMAIN_MAX + 1];
-    char name[WF_NAME_MAX + 1]; /* CN, for display */
-    pki_pin pin;                /* of the leaf's key */
+    char name[WF_NAME_MAX + 1];     /* CN, for display */
+    pki_pin pin;                    /* of the leaf's key */
     uint64_t not_before, not_after; /* wall ms */
 };
 
@@ -44,7 +44,8 @@ void pki_chain_free(pki_chain *chain);
 size_t pki_chain_count(const pki_chain *chain);
 wf_span pki_chain_der(const pki_chain *chain, size_t i); /* valid as long as the chain */
 weft_err pki_chain_put_pem(const pki_chain *chain, wf_buf *out);
-wf_span pki_chain_spki(const pki_chain *chain); /* the leaf's key, DER, valid as long as the chain */
+/* The leaf's key, DER, valid as long as the chain. */
+wf_span pki_chain_spki(const pki_chain *chain);
 void pki_chain_pin(const pki_chain *chain, pki_pin *out);
 /* Validity of the leaf as written, for display and renewal timing. */
 void pki_chain_validity(const pki_chain *chain, uint64_t *not_before, uint64_t *not_after);
@@ -53,11 +54,18 @@ void pki_chain_validity(const pki_chain *chain, uint64_t *not_before, uint64_t *
 
 typedef struct pki_ca pki_ca; /* a CA's key and chain (itself first, root last or absent) */
 
+/*
+ * Authorities name their trust domain (URI spiffe://domain) and are back-dated
+ * by the clock tolerance; an intermediate ends with its root at the latest.
+ * WEFT_EINVAL, WEFT_EEXPIRED (the issuer has ended).
+ */
+
 weft_err pki_ca_new_root(const char *domain, enum pki_key_kind kind, uint64_t now, uint64_t life_ms,
                          pki_ca **out, wf_why *why);
 /* An intermediate for one kind of leaf; it carries that kind's OID. */
 weft_err pki_ca_new_intermediate(const pki_ca *root, enum pki_kind kind, uint64_t now,
                                  uint64_t life_ms, pki_ca **out, wf_why *why);
+/* The key under passphrase (NULL: none), the chain as pki_ca_chain gave it. WEFT_ECREDENTIAL. */
 weft_err pki_ca_from_pem(wf_span key_pem, const char *passphrase, wf_span chain_pem, pki_ca **out,
                          wf_why *why);
 const pki_key *pki_ca_key(const pki_ca *ca);
@@ -68,11 +76,16 @@ struct pki_leaf {
     enum pki_kind kind;
     const char *domain;
     wf_id id;
-    const char *name;  /* CN */
-    wf_span spki;      /* the subject's public key, DER */
+    const char *name; /* CN */
+    wf_span spki;     /* the subject's public key, DER */
     uint64_t not_before, not_after;
 };
-/* Issues a leaf: the chain is the leaf and the intermediate, without the root. */
+/*
+ * Issues a leaf: the chain is the leaf and the intermediate, without the root.
+ * It ends with its issuer at the latest: read the end from the chain.
+ * WEFT_EINVAL: a kind or domain that is not the authority's, a bad name, no
+ * time between; WEFT_ECREDENTIAL: the key; WEFT_EEXPIRED: the issuer.
+ */
 weft_err pki_ca_issue(const pki_ca *ca, const struct pki_leaf *leaf, pki_chain **out, wf_why *why);
 
 /* ---- requests: PKCS#10 of which only the public key is taken */

@@ -20,29 +20,45 @@ struct pki_identity {
     wf_buf bundle;    /* owned: encoded Signed */
     wf_address controllers[PKI_CONTROLLERS_MAX];
     size_t controller_count;
-    bool carries;     /* the fields below came with the file */
-    wf_buf *grants;   /* owned array of encoded Signed */
+    bool carries;   /* the fields below came with the file */
+    wf_buf *grants; /* owned array of encoded Signed */
     size_t grant_count;
-    wf_buf *members;  /* owned array of encoded Signed */
+    wf_buf *members; /* owned array of encoded Signed */
     size_t member_count;
-    wf_buf *floors;   /* owned array of encoded Signed: a snapshot */
+    wf_buf *floors; /* owned array of encoded Signed: a snapshot */
     size_t floors_count;
-    char *path;       /* owned; NULL: from text, read-only */
+    char *path; /* owned; NULL: from text, read-only */
 };
 
 void pki_identity_init(struct pki_identity *identity);
 void pki_identity_fini(struct pki_identity *identity); /* wipes */
 
-/* From the text of a file. Strict: unknown fields, wrong types, a key that does not fit the certificate are refused. */
+/*
+ * From the text of a file. Strict: unknown fields, wrong types, a key that does
+ * not fit the certificate are refused. out need not be initialised and is
+ * untouched on failure; the caller ends it with fini. A key file must be named
+ * absolutely here. WEFT_ECREDENTIAL.
+ */
 weft_err pki_identity_parse(wf_span json, struct pki_identity *out, wf_why *why);
-/* From a file; refused if others may read it. */
+/*
+ * From a file ("-": standard input, then read-only); refused if others may read
+ * it or its key file, which is named relative to it. As pki_identity_parse, and
+ * WEFT_ENOTFOUND, WEFT_EIO.
+ */
 weft_err pki_identity_load(const char *path, struct pki_identity *out, wf_why *why);
+/* Appends the file's text: a secret (wf_buf_wipe). key and chain must be there. */
 weft_err pki_identity_put_json(const struct pki_identity *identity, wf_buf *out);
-/* Writes atomically, 0600. */
+/*
+ * Writes atomically, 0600, under the lock of path (wf_file_lock), which the
+ * caller therefore must not hold. WEFT_EBUSY, WEFT_EIO.
+ */
 weft_err pki_identity_save(const struct pki_identity *identity, const char *path, wf_why *why);
-/* Adds one encoded Signed to one of the three arrays (copied). */
+/* Adds one encoded Signed to one of the three arrays (copied); carries is the caller's to set. */
 weft_err pki_identity_carry(wf_buf **array, size_t *count, wf_span record);
-/* Its trust (with carried floors applied) and TLS context. */
+/*
+ * Its trust (with carried floors applied) and TLS context; the caller unrefs
+ * both. Its own certificate is not judged here: an expired one must still renew.
+ */
 weft_err pki_identity_open(const struct pki_identity *identity, uint64_t now, pki_trust **trust,
                            pki_tls_ctx **tls, wf_why *why);
 

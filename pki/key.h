@@ -28,8 +28,13 @@ void pki_sha256(const void *data, size_t len, uint8_t out[32]);
 
 weft_err pki_key_new(enum pki_key_kind kind, pki_key **out, wf_why *why);
 void pki_key_free(pki_key *key); /* NULL is fine */
-/* PKCS#8 PEM; passphrase NULL for an unencrypted one. Only the three kinds are accepted. WEFT_ECREDENTIAL. */
+/*
+ * One block of PKCS#8 PEM and nothing else; passphrase NULL for an unencrypted
+ * one, and never asked for. Only the three kinds are accepted, and only if both
+ * halves fit. WEFT_ECREDENTIAL.
+ */
 weft_err pki_key_from_pem(wf_span pem, const char *passphrase, pki_key **out, wf_why *why);
+/* Appends PKCS#8 PEM, under a passphrase if there is one (slow by intent: half a second). */
 weft_err pki_key_put_pem(const pki_key *key, const char *passphrase, wf_buf *out);
 enum pki_key_kind pki_key_kind_of(const pki_key *key);
 void pki_key_pin(const pki_key *key, pki_pin *out);

@@ -28,10 +28,18 @@ struct pki_token {
     char name[WF_NAME_MAX + 1];
 };
 
+/* Appends the token's text. WEFT_EINVAL: no Ed25519 key, or what pki_token_read would refuse. */
 weft_err pki_token_make(const pki_key *enrollment_key, const struct pki_token *token, wf_buf *out);
-/* Reads a token without checking its signature: what the enrollee does, who has no key yet. */
+/*
+ * Reads a token without checking its signature or its end: what the enrollee
+ * does, who has no key yet. The text is exact: a file's last line end is the
+ * caller's to cut off. WEFT_ECREDENTIAL.
+ */
 weft_err pki_token_read(const char *text, size_t len, struct pki_token *out, wf_why *why);
-/* Reads and verifies: what the controller does. WEFT_ECREDENTIAL, WEFT_EEXPIRED. */
+/*
+ * Verifies, then reads: what the controller does. keys are the enrollment keys
+ * (SPKI DER); others than Ed25519 are passed over. WEFT_ECREDENTIAL, WEFT_EEXPIRED.
+ */
 weft_err pki_token_verify(const char *text, size_t len, const wf_span *keys, size_t count,
                           uint64_t now, struct pki_token *out, wf_why *why);
 

@@ -1,13 +1,14 @@
 /*
  * Enrollment, the enrollee's side.
  *
- * Happy path: the token is read, OUT is locked, the key lies in OUT.pending
+ * Happy path: the token is read, OUT.pending is locked, the key lies in it
  * before anything is asked, the controller proves that it holds the key that
  * the token pins, the token is redeemed with a proof bound to that very TLS
  * connection, the answer is verified against the token, OUT is written, and
  * OUT.pending goes.
  *
- * - OUT is there already, or can't be written: found before the token is spent.
+ * - OUT is there already, or its folder can't be written: found before the
+ *   token is spent.
  * - Killed between request and answer: the next run finds OUT.pending, and the
  *   same key within ten minutes gets the same certificate.
  * - The controller's key is not the token's: nothing was sent, the next one is tried.
@@ -31,7 +32,7 @@ struct enrollment {
     struct pki_token token;
     pki_key *key;  /* owned */
     wf_buf csr;    /* owned */
-    char *pending; /* owned: OUT.pending; NULL when the key has a file of its own */
+    char *pending; /* owned: OUT.pending */
 };
 
 static const char *kind_word(enum pki_kind kind)
@@ -109,18 +110,33 @@ done:
     return WEFT_OK;
 }
 
+/* One enrollment into OUT at a time. OUT's own lock is for writing it. */
+static weft_err lock_out(struct enrollment *e, int *lock, wf_why *why)
+{
+    if (asprintf(&e->pending, "%s.pending", e->config->out) < 0) {
+        e->pending = NULL;
+        return wf_fail(why, WEFT_ENOMEM, "no memory for a path");
+    }
+    return wf_file_lock(e->pending, LOCK_MS, lock, why);
+}
+
+/* What was needed on the way only. Whoever waits for the lock finds OUT. */
+static void remove_pending(const struct enrollment *e)
+{
+    char *lock = NULL;
+    (void)unlink(e->pending);
+    if (asprintf(&lock, "%s.lock", e->pending) < 0)
+        return;
+    (void)unlink(lock);
+    free(lock);
+}
+
 static weft_err find_key(struct enrollment *e, wf_why *why)
 {
     const struct wf_enroll_config *config = e->config;
 
-    if (config->key_path == NULL) {
-        size_t size = strlen(config->out) + sizeof ".pending";
-        e->pending = malloc(size);
-        if (e->pending == NULL)
-            return wf_fail(why, WEFT_ENOMEM, "no memory for a path");
-        (void)snprintf(e->pending, size, "%s.pending", config->out);
+    if (config->key_path == NULL)
         return load_or_make_key(e->pending, config->key_kind, &e->key, why);
-    }
     if (strncmp(config->key_path, "file:", 5) != 0 || config->key_path[5] == '\0')
         return wf_fail(why, WEFT_EINVAL,
                        "the key \"%s\" isn't one that this version can use: write file:PATH",
@@ -308,8 +324,7 @@ static weft_err conclude(struct enrollment *e, const Weft__Wire__EnrollResult *r
     err = pki_identity_save(identity, config->out, why);
     if (err != WEFT_OK)
         return err;
-    if (e->pending != NULL)
-        (void)unlink(e->pending);
+    remove_pending(e);
     /* Not in the file: the caller may cache them. */
     err = take_records(&identity->members, &identity->member_count, result->members,
                        result->n_members);
@@ -337,7 +352,7 @@ weft_err wf_enroll(const struct wf_enroll_config *config, struct pki_identity *i
     if (err == WEFT_OK)
         err = check_out(config->out, why);
     if (err == WEFT_OK)
-        err = wf_file_lock(config->out, LOCK_MS, &lock, why);
+        err = lock_out(&e, &lock, why);
     if (err == WEFT_OK)
         err = check_out(config->out, why); /* by whoever held the lock before us */
     if (err == WEFT_OK)

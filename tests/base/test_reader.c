@@ -9,10 +9,10 @@ static void numbers_are_big_endian(void **state)
 {
     (void)state;
     wf_reader r;
-    uint8_t a;
-    uint16_t b;
-    uint32_t c, d;
-    uint64_t e;
+    uint8_t a = 0;
+    uint16_t b = 0;
+    uint32_t c = 0, d = 0;
+    uint64_t e = 0;
     wf_reader_init(&r, bytes, sizeof bytes);
     assert_true(wf_get_u8(&r, &a) && wf_get_u16(&r, &b) && wf_get_u24(&r, &c) &&
                 wf_get_u32(&r, &d) && wf_get_u64(&r, &e));

@@ -78,6 +78,32 @@ static void base64_gives_the_vectors_of_rfc_4648(void **state)
     }
 }
 
+static void every_byte_at_every_place_survives_base64(void **state)
+{
+    (void)state;
+    uint8_t bytes[3 * 256];
+    for (unsigned i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * 31 + i / 256);
+    for (size_t len = 0; len <= sizeof bytes; len++) {
+        wf_buf text, back;
+        wf_buf_init(&text, 2000);
+        wf_buf_init(&back, 2000);
+        assert_int_equal(wf_base64_encode(bytes, len, &text), WEFT_OK);
+        assert_int_equal(wf_base64_decode(wf_buf_cstr(&text), text.len, &back), WEFT_OK);
+        assert_int_equal(back.len, len);
+        wf_buf_clear(&text);
+        assert_int_equal(wf_base64url_encode(bytes, len, &text), WEFT_OK);
+        assert_int_equal(wf_base64url_decode(wf_buf_cstr(&text), text.len, &back), WEFT_OK);
+        assert_int_equal(back.len, 2 * len);
+        if (len > 0) {
+            assert_memory_equal(back.data, bytes, len);
+            assert_memory_equal(back.data + len, bytes, len);
+        }
+        wf_buf_fini(&text);
+        wf_buf_fini(&back);
+    }
+}
+
 static void base64_that_is_not_canonical_is_refused(void **state)
 {
     (void)state;
@@ -185,6 +211,7 @@ static void addresses_are_taken_apart(void **state)
         {"[::1]:65535", "::1", 65535, "[::1]:65535"},
         {"[2001:db8::7]", "2001:db8::7", 77, "[2001:db8::7]:77"},
         {"a-b_c.d1", "a-b_c.d1", 77, "a-b_c.d1:77"},
+        {"1.a", "1.a", 77, "1.a:77"},
         {"0.0.0.0:443", "0.0.0.0", 443, "0.0.0.0:443"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -240,7 +267,8 @@ static void a_doubtful_address_is_refused_and_changes_nothing(void **state)
                                       "1:80",
                                       "256.256.256.256:1",
                                       "[::1]]:80",
-                                      "[[::1]]:80"};
+                                      "[[::1]]:80",
+                                      "a.1:80"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         wf_address a = {.host = "before", .port = 5};
         wf_why why = {.text = ""};
@@ -289,6 +317,7 @@ int main(void)
         cmocka_unit_test(hex_goes_out_and_comes_back),
         cmocka_unit_test(hex_of_another_length_case_or_alphabet_is_refused),
         cmocka_unit_test(base64_gives_the_vectors_of_rfc_4648),
+        cmocka_unit_test(every_byte_at_every_place_survives_base64),
         cmocka_unit_test(base64_that_is_not_canonical_is_refused),
         cmocka_unit_test(base64_of_any_text_of_four_has_one_spelling),
         cmocka_unit_test(base64_that_does_not_fit_writes_nothing),

@@ -553,6 +553,32 @@ static void unknown_fields_are_ignored_up_to_a_flood(void **state)
     }
 }
 
+static void a_message_of_exactly_the_maximum_is_accepted(void **state)
+{
+    (void)state;
+    static uint8_t lot[WF_CONTROL_MAX];
+    Weft__Wire__Call call = WEFT__WIRE__CALL__INIT;
+    Weft__Wire__Control control = WEFT__WIRE__CONTROL__INIT, *out = NULL;
+    char operation[] = "list";
+    call.operation = operation;
+    control.of_case = WEFT__WIRE__CONTROL__OF_CALL;
+    control.call = &call;
+    wf_buf wire;
+    wf_buf_init(&wire, 2 * WF_CONTROL_MAX);
+    size_t around = 4 + 6 + 4; /* what stands before the arguments */
+    for (size_t len = WF_CONTROL_MAX - around; len <= WF_CONTROL_MAX - around + 1; len++) {
+        call.arguments = wf_pb_bytes(lot, len);
+        wf_buf_clear(&wire);
+        assert_int_equal(wf_message_put(&control.base, &wire), WEFT_OK);
+        assert_int_equal(wire.len, len + around);
+        weft_err err = wf_control_decode(wire.data, wire.len, &out, NULL);
+        assert_int_equal(err, wire.len <= WF_CONTROL_MAX ? WEFT_OK : WEFT_ELIMIT);
+        if (err == WEFT_OK)
+            wf_control_free(out);
+    }
+    wf_buf_fini(&wire);
+}
+
 static void an_oversize_message_is_refused_before_any_memory(void **state)
 {
     (void)state;
@@ -946,6 +972,7 @@ int main(void)
         cmocka_unit_test(a_message_cut_anywhere_harms_nobody),
         cmocka_unit_test(a_message_with_any_bit_flipped_harms_nobody),
         cmocka_unit_test(unknown_fields_are_ignored_up_to_a_flood),
+        cmocka_unit_test(a_message_of_exactly_the_maximum_is_accepted),
         cmocka_unit_test(an_oversize_message_is_refused_before_any_memory),
         cmocka_unit_test(the_smallest_elements_can_not_inflate_memory),
         cmocka_unit_test(the_memory_of_a_decode_is_capped),

@@ -165,7 +165,7 @@ static weft_err key_path(const char *ref, const char *path, char **out, wf_why *
 
 static weft_err load_key_file(const char *ref, const char *path, pki_key **out, wf_why *why)
 {
-    char *key_file;
+    char *key_file = NULL;
     wf_buf pem;
     weft_err err = key_path(ref, path, &key_file, why);
     if (err != WEFT_OK) {

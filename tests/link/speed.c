@@ -262,8 +262,8 @@ static void measure_weight(unsigned count)
 
 int main(int argc, char **argv)
 {
-    unsigned seconds = argc > 1 ? (unsigned)atoi(argv[1]) : 3;
-    unsigned links = argc > 2 ? (unsigned)atoi(argv[2]) : 1000;
+    unsigned seconds = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 3;
+    unsigned links = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 1000;
     authority_init(&authority, "test.weft", wf_now_wall_ms());
     authority_issue(&authority, PKI_ROUTER, "edge", &router);
     authority_issue(&authority, PKI_IDENTITY, "ci", &ci);

@@ -137,13 +137,14 @@ static const struct wf_daemon_handler daemon_handler = {on_stop, on_reload};
 
 /* ---- what it shows */
 
+/* The library logs what goes wrong by itself; what is there is for us to say. */
 static void on_event(void *arg, const struct weft_event *event)
 {
     (void)arg;
-    if (event->err == WEFT_OK)
-        wf_log_info("%s", event->text);
-    else
-        wf_log_warn("%s", event->text);
+    if (event->kind == WEFT_EVENT_CONTROLLER_UP)
+        wf_log_info("the controller is there: %s", event->text);
+    else if (event->kind == WEFT_EVENT_ROUTER_UP)
+        wf_log_info("router %s is there", event->text);
 }
 
 static void collect(void *arg, wf_buf *out)
@@ -324,6 +325,6 @@ int main(int argc, char **argv)
 {
     static const struct wf_program program = {
         "weft-tunneler", "Sits beside servers and clients that can't embed the SDK.", commands,
-        common};
+        common, false};
     return wf_program_run(&program, argc, argv);
 }

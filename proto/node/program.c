@@ -383,7 +383,7 @@ static weft_err parse(struct wf_call_line *line, int argc, char **argv, wf_why *
 
 static weft_err open_log(const struct wf_call_line *line, wf_why *why)
 {
-    enum wf_log_level level = WF_LOG_INFO;
+    enum wf_log_level level = line->program->is_quiet ? WF_LOG_WARN : WF_LOG_INFO;
     enum wf_log_format format = WF_LOG_TEXT;
     const char *text = wf_line_text(line, "log-level");
     if (text != NULL && wf_log_level_parse(text, &level) != WEFT_OK)

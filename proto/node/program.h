@@ -44,6 +44,7 @@ struct wf_program {
     const char *summary;               /* one line */
     const struct wf_command *commands; /* ends with a NULL name */
     const struct wf_option *options; /* for every command, besides the built-in ones; may be NULL */
+    bool is_quiet; /* logs warnings and errors alone unless --log-level says more */
 };
 
 /*

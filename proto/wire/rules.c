@@ -298,7 +298,6 @@ static void rule_setup(struct wf_check *c, const Weft__Wire__Setup *m)
     is_id_or_empty(c, "instance", m->instance);
     is_true(c, "window", m->window > 0 && m->window <= WF_WINDOW_MAX, "out of range");
     is_bytes(c, "first", m->first, 0, WF_SETUP_BYTES_MAX);
-    is_true(c, "grant", m->grant != NULL || m->n_path > 0, "is absent");
     is_signed_or_absent(c, "grant", m->grant, WF_SIGNED_MAX);
     are_ids(c, "path", m->n_path, m->path, WF_PATH_MAX);
     is_resume_or_absent(c, m->resume);

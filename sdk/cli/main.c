@@ -42,7 +42,7 @@ int main(int argc, char **argv)
     memcpy(commands + n, cli_admin_commands, rows * sizeof *commands);
     const struct wf_program program = {
         "weft", "Reach services inside private networks by name, end to end encrypted.", commands,
-        common};
+        common, true};
     int status = wf_program_run(&program, argc, argv);
     free(commands);
     return status;

@@ -9,6 +9,8 @@
  * - the stream was lost after bytes were written: an error, never again, as
  *   the server may have acted on them
  * - the answer comes before the request is out: the answer counts
+ * - the answer is complete and the server keeps the connection: it has LINGER_MS to end it, so that
+ *   its side sees an orderly end
  * - the deadline passes, over all tries: WEFT_ETIMEDOUT
  */
 #include "proto/base/clock.h"
@@ -27,6 +29,7 @@
 
 #define BODY_MAX (256u * 1024u * 1024u)
 #define ANSWER_MAX (1024ull * 1024ull * 1024ull)
+#define LINGER_MS 200u
 #define RETRY_WAIT_MIN_MS 200u
 #define RETRY_WAIT_MAX_MS 10000u
 
@@ -137,7 +140,8 @@ static void drop_stream(struct post *p)
         weft_stream_close(stream);
 }
 
-static void conclude(struct post *p)
+/* What the complete answer means. */
+static void settle(struct post *p)
 {
     drop_stream(p);
     if (wants_another_try(p)) {
@@ -149,6 +153,19 @@ static void conclude(struct post *p)
     else
         leave(p, wf_fail(p->why, WEFT_EIO, "the server behind %s answered HTTP %u", p->service,
                          p->status));
+}
+
+static void on_linger(uv_timer_t *timer)
+{
+    settle(wf_container_of(timer, struct post, wait));
+}
+
+static void conclude(struct post *p)
+{
+    if (p->written == p->request.len)
+        uv_timer_start(&p->wait, on_linger, LINGER_MS, 0);
+    else
+        settle(p);
 }
 
 static void write_some(struct post *p)
@@ -176,7 +193,7 @@ static size_t on_data(weft_stream *stream, void *arg, const uint8_t *data, size_
     struct post *p = arg;
     size_t taken;
     (void)stream;
-    if (p->stream == NULL)
+    if (p->stream == NULL || p->finished)
         return len;
     weft_err err = wf_http_parser_feed(p->parser, data, len, true, &taken, p->why);
     if (err != WEFT_OK) {
@@ -192,8 +209,8 @@ static void on_ended(weft_stream *stream, void *arg)
 {
     struct post *p = arg;
     (void)stream;
-    if (p->stream == NULL)
-        return;
+    if (p->stream == NULL || p->finished)
+        return; /* `closed` follows */
     weft_err err = wf_http_parser_finish(p->parser, p->why);
     if (err == WEFT_OK && !p->finished)
         err = wf_fail(p->why, WEFT_EPROTO, "the server closed without an answer");
@@ -223,6 +240,11 @@ static void on_closed(weft_stream *stream, void *arg, weft_err err, const char *
     if (p->stream != stream) /* we let it go ourselves */
         return;
     p->stream = NULL;
+    if (p->finished) {
+        uv_timer_stop(&p->wait);
+        settle(p);
+        return;
+    }
     if (err == WEFT_OK)
         err = WEFT_ELOST;
     if (p->written == 0 && may_pass(err) && p->tries_left > 0)

@@ -1,0 +1,604 @@
+/* The controller as a process, over real links: enrollment, grants, revocation, strangers, kill -9.
+ */
+#include "pki/record.h"
+#include "proto/base/clock.h"
+#include "proto/link/enroll.h"
+#include "proto/link/renew.h"
+#include "served.h"
+#include "tests/helpers/authority.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct served served;
+static struct hall hall;
+static struct person admin;
+static struct line desk; /* the administrator's link */
+
+static int start(void **state)
+{
+    (void)state;
+    served_init(&served);
+    served_start(&served);
+    hall_open(&hall);
+    person_load(&admin, served.folder.admin);
+    line_open(&desk, &hall, &served.address, admin.tls, admin.trust);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    line_close(&desk);
+    person_fini(&admin);
+    hall_close(&hall);
+    served_fini(&served);
+    return 0;
+}
+
+/* The grants of a person, over its own line; NULL when refused. */
+static Weft__Wire__GrantsResult *grants_of(struct line *line)
+{
+    Weft__Wire__GrantsResult *result = NULL;
+
+    if (line_call(line, "grants", wf_span_of("", 0)) != WEFT_OK)
+        return NULL;
+    assert_int_equal(wf_grants_result_decode(line->result.data, line->result.len, &result, NULL),
+                     WEFT_OK);
+    return result;
+}
+
+static weft_err check_dial(struct person *p, const Weft__Wire__Signed *grant)
+{
+    struct pki_subject self;
+    struct pki_grant seen;
+
+    assert_int_equal(pki_trust_check_chain(p->trust, p->identity.chain, PKI_IDENTITY, PKI_CLIENT,
+                                           false, wf_now_wall_ms(), &self, NULL),
+                     WEFT_OK);
+    return pki_trust_check_grant(p->trust, grant, &self, NULL, WEFT__WIRE__ROLE__ROLE_DIAL,
+                                 wf_now_wall_ms(), &seen, NULL);
+}
+
+static void one_share_lets_two_enroll_and_get_their_grants(void **state)
+{
+    struct wf_enroll_config config = {.kind = PKI_IDENTITY};
+    char token[WF_TOKEN_MAX], out[160];
+    static const char *const keys[] = {"host_token", "dial_token"};
+
+    (void)state;
+    assert_int_equal(line_ask(&desk, "share", "{\"name\":\"web\"}"), WEFT_OK);
+    for (unsigned i = 0; i < 2; i++) {
+        Weft__Wire__EnrollResult *enrolled = NULL;
+        Weft__Wire__GrantsResult *grants;
+        struct pki_grant seen;
+        struct pki_subject self;
+        struct person p = {.trust = NULL};
+        struct line line;
+        wf_why why = {""};
+
+        if (i == 1) { /* the first turn has overwritten the result */
+            assert_int_equal(line_ask(&desk, "identity.reissue", "{\"name\":\"web-dialer\"}"),
+                             WEFT_OK);
+            line_text(&desk, "token", token, sizeof token);
+        } else {
+            line_text(&desk, keys[i], token, sizeof token);
+        }
+        snprintf(out, sizeof out, "%s/%s.json", served.folder.top, keys[i]);
+        config.token = token;
+        config.token_len = strlen(token);
+        config.out = out;
+        if (wf_enroll(&config, NULL, &enrolled, &why) != WEFT_OK)
+            fail_msg("%s", why.text);
+        wf_enroll_result_free(enrolled);
+        person_load(&p, out);
+        line_open(&line, &hall, &served.address, p.tls, p.trust);
+        grants = grants_of(&line);
+        assert_non_null(grants);
+        assert_int_equal(grants->n_grants, 1);
+        assert_int_equal(pki_trust_check_chain(p.trust, p.identity.chain, PKI_IDENTITY, PKI_CLIENT,
+                                               false, wf_now_wall_ms(), &self, NULL),
+                         WEFT_OK);
+        assert_int_equal(pki_trust_check_grant(p.trust, grants->grants[0], &self, NULL,
+                                               i == 0 ? WEFT__WIRE__ROLE__ROLE_BIND
+                                                      : WEFT__WIRE__ROLE__ROLE_DIAL,
+                                               wf_now_wall_ms(), &seen, &why),
+                         WEFT_OK);
+        assert_string_equal(seen.service_name, "web");
+        wf_grants_result_free(grants);
+        line_close(&line);
+        person_fini(&p);
+    }
+}
+
+/* ---- one token, many hands */
+
+#define HANDS 1000
+
+struct hand {
+    struct line line;
+    pki_key *key;
+    bool asked, answered;
+};
+
+static pki_tls_ctx *nobody(const char *token)
+{
+    struct pki_token read;
+    struct pki_tls_identity identity = {.key = NULL};
+    pki_tls_ctx *tls = NULL;
+
+    assert_int_equal(pki_token_read(token, strlen(token), &read, NULL), WEFT_OK);
+    identity.server_pins = read.server_pins;
+    identity.server_pin_count = read.server_pin_count;
+    assert_int_equal(pki_tls_ctx_new(&identity, &tls, NULL), WEFT_OK);
+    return tls;
+}
+
+static void on_hand_reply(void *arg, weft_err code, const char *reason, wf_span result)
+{
+    struct hand *hand = arg;
+
+    hand->line.code = code;
+    hand->answered = code == WEFT_OK || code == WEFT_EUSED;
+    snprintf(hand->line.reason, sizeof hand->line.reason, "%s", reason);
+    wf_buf_clear(&hand->line.result);
+    assert_int_equal(wf_buf_put(&hand->line.result, result.data, result.len), WEFT_OK);
+    if (hand->line.link != NULL)
+        wf_link_close(hand->line.link);
+}
+
+static void hand_ask(struct hand *hand, const char *token)
+{
+    Weft__Wire__EnrollCall ask;
+    char copy[WF_TOKEN_MAX];
+    uint8_t channel[32];
+    wf_buf csr, proof, encoded;
+
+    snprintf(copy, sizeof copy, "%s", token);
+    wf_buf_init(&csr, WF_CSR_MAX);
+    wf_buf_init(&proof, 1024);
+    wf_buf_init(&encoded, WF_CONTROL_MAX);
+    assert_int_equal(wf_link_export(hand->line.link, "EXPORTER-weft-enroll", channel), WEFT_OK);
+    assert_int_equal(pki_csr_make(hand->key, &csr, NULL), WEFT_OK);
+    assert_int_equal(pki_proof_make(hand->key, PKI_LABEL_ENROLL, wf_span_of(copy, strlen(copy)),
+                                    channel, &proof),
+                     WEFT_OK);
+    weft__wire__enroll_call__init(&ask);
+    ask.token = copy;
+    ask.csr = wf_pb_bytes(csr.data, csr.len);
+    ask.proof = wf_pb_bytes(proof.data, proof.len);
+    assert_int_equal(wf_message_put(&ask.base, &encoded), WEFT_OK);
+    hand->asked = true;
+    assert_int_equal(wf_link_call(hand->line.link, "enroll", wf_span_of(encoded.data, encoded.len),
+                                  60000, on_hand_reply, hand),
+                     WEFT_OK);
+    wf_buf_fini(&csr);
+    wf_buf_fini(&proof);
+    wf_buf_fini(&encoded);
+}
+
+static void hand_dial(struct hand *hand, pki_tls_ctx *tls)
+{
+    wf_buf_fini(&hand->line.result);
+    memset(&hand->line, 0, sizeof hand->line);
+    hand->asked = false;
+    line_dial(&hand->line, &hall, &served.address, tls, PKI_ALPN_ENROLL);
+}
+
+/* One more turn for every hand; how many have their answer. */
+static unsigned hands_turn(struct hand *hands, const char *token, pki_tls_ctx *tls)
+{
+    unsigned done = 0;
+
+    uv_run(&hall.loop, UV_RUN_NOWAIT);
+    for (unsigned i = 0; i < HANDS; i++) {
+        struct hand *hand = &hands[i];
+
+        if (hand->answered && hand->line.closed)
+            done++;
+        else if (hand->line.closed) /* no place was free: again, as the program does */
+            hand_dial(hand, tls);
+        else if (hand->line.secured && !hand->asked)
+            hand_ask(hand, token);
+    }
+    return done;
+}
+
+static void a_thousand_parallel_redeems_of_one_token_make_one_certificate(void **state)
+{
+    struct hand *hands = calloc(HANDS, sizeof *hands);
+    uint64_t end = wf_now_mono_ms() + 90000;
+    unsigned won = 0, used = 0;
+    char token[WF_TOKEN_MAX];
+    pki_tls_ctx *tls;
+
+    (void)state;
+    assert_non_null(hands);
+    assert_int_equal(line_ask(&desk, "identity.create", "{\"name\":\"popular\"}"), WEFT_OK);
+    line_text(&desk, "token", token, sizeof token);
+    tls = nobody(token);
+    for (unsigned i = 0; i < HANDS; i++) {
+        assert_int_equal(pki_key_new(PKI_KEY_P256, &hands[i].key, NULL), WEFT_OK);
+        hand_dial(&hands[i], tls);
+    }
+    while (hands_turn(hands, token, tls) < HANDS && wf_now_mono_ms() < end)
+        uv_sleep(1);
+    for (unsigned i = 0; i < HANDS; i++) {
+        won += hands[i].answered && hands[i].line.code == WEFT_OK;
+        used += hands[i].answered && hands[i].line.code == WEFT_EUSED;
+        wf_buf_fini(&hands[i].line.result);
+        pki_key_free(hands[i].key);
+    }
+    assert_int_equal(won, 1);
+    assert_int_equal(used, HANDS - 1);
+    pki_tls_ctx_unref(tls);
+    free(hands);
+}
+
+static void killed_between_request_and_answer_a_retry_gets_the_same_certificate(void **state)
+{
+    struct hand hand = {.key = NULL};
+    Weft__Wire__EnrollResult *first = NULL, *second = NULL;
+    char token[WF_TOKEN_MAX], text[64];
+    pki_tls_ctx *tls;
+
+    (void)state;
+    assert_int_equal(line_ask(&desk, "identity.create", "{\"name\":\"unlucky\"}"), WEFT_OK);
+    line_text(&desk, "token", token, sizeof token);
+    tls = nobody(token);
+    assert_int_equal(pki_key_new(PKI_KEY_P256, &hand.key, NULL), WEFT_OK);
+
+    /* Asks, and is gone before the answer. */
+    hand_dial(&hand, tls);
+    hall_wait(&hall, 10000, hand.line.secured);
+    hand_ask(&hand, token);
+    wf_link_flush(hand.line.link);
+    wf_link_cut(hand.line.link, WEFT_ECANCELED, "killed");
+    hall_wait(&hall, 10000, hand.line.closed);
+    do {
+        assert_int_equal(line_ask(&desk, "identity.show", "{\"name\":\"unlucky\"}"), WEFT_OK);
+        line_text(&desk, "state", text, sizeof text);
+    } while (strcmp(text, "pending") == 0);
+
+    hand.answered = false;
+    hand_dial(&hand, tls);
+    hall_wait(&hall, 10000, hand.line.secured);
+    hand_ask(&hand, token);
+    hall_wait(&hall, 10000, hand.answered && hand.line.closed);
+    assert_int_equal(hand.line.code, WEFT_OK);
+    assert_int_equal(
+        wf_enroll_result_decode(hand.line.result.data, hand.line.result.len, &first, NULL),
+        WEFT_OK);
+
+    /* The controller dies as well: what it issued it issued. */
+    line_close(&desk);
+    served_kill(&served);
+    served_start(&served);
+    line_open(&desk, &hall, &served.address, admin.tls, admin.trust);
+    hand.answered = false;
+    hand_dial(&hand, tls);
+    hall_wait(&hall, 10000, hand.line.secured);
+    hand_ask(&hand, token);
+    hall_wait(&hall, 10000, hand.answered && hand.line.closed);
+    assert_int_equal(hand.line.code, WEFT_OK);
+    assert_int_equal(
+        wf_enroll_result_decode(hand.line.result.data, hand.line.result.len, &second, NULL),
+        WEFT_OK);
+    assert_int_equal(first->chain[0].len, second->chain[0].len);
+    assert_memory_equal(first->chain[0].data, second->chain[0].data, first->chain[0].len);
+    wf_enroll_result_free(first);
+    wf_enroll_result_free(second);
+    wf_buf_fini(&hand.line.result);
+    pki_key_free(hand.key);
+    pki_tls_ctx_unref(tls);
+}
+
+/* ---- withdrawal */
+
+static void disabling_cuts_the_link_and_everybody_hears_of_it(void **state)
+{
+    struct person victim, witness;
+    struct line victim_line, witness_line, again;
+    Weft__Wire__GrantsResult *grants;
+    Weft__Wire__Signed *kept;
+    uint64_t asked;
+
+    (void)state;
+    assert_int_equal(line_ask(&desk, "service.create", "{\"name\":\"db\"}"), WEFT_OK);
+    assert_int_equal(
+        line_ask(&desk, "allow", "{\"who\":\"#app\",\"type\":\"dial\",\"what\":\"@db\"}"), WEFT_OK);
+    person_enroll(&victim, &served, &desk, "victim", "[\"#app\"]");
+    person_enroll(&witness, &served, &desk, "witness", "[]");
+    line_open(&victim_line, &hall, &served.address, victim.tls, victim.trust);
+    line_open(&witness_line, &hall, &served.address, witness.tls, witness.trust);
+    grants = grants_of(&victim_line);
+    assert_int_equal(grants->n_grants, 1);
+    kept = grants->grants[0];
+    assert_int_equal(check_dial(&victim, kept), WEFT_OK);
+
+    witness_line.floors = 0;
+    asked = uv_hrtime();
+    assert_int_equal(line_ask(&desk, "identity.disable", "{\"name\":\"victim\"}"), WEFT_OK);
+    hall_wait(&hall, 5000, witness_line.floors > 0 && victim_line.closed);
+    assert_true(witness_line.floors_at - asked < 1000000000ull);
+    assert_true(pki_floors_is_cut(pki_trust_floors(witness.trust), PKI_IDENTITY,
+                                  &victim.identity.id, NULL));
+    assert_true(
+        pki_floors_is_cut(pki_trust_floors(victim.trust), PKI_IDENTITY, &victim.identity.id, NULL));
+
+    /* No way back in. */
+    memset(&again, 0, sizeof again);
+    line_dial(&again, &hall, &served.address, victim.tls, PKI_ALPN_LINK);
+    hall_wait(&hall, 10000, again.closed);
+    assert_false(again.up);
+    wf_buf_fini(&again.result);
+
+    /* Enabled: the certificate is good again, what was granted before is not. */
+    assert_int_equal(line_ask(&desk, "identity.enable", "{\"name\":\"victim\"}"), WEFT_OK);
+    line_close(&victim_line);
+    line_open(&victim_line, &hall, &served.address, victim.tls, victim.trust);
+    hall_wait(&hall, 5000,
+              !pki_floors_is_cut(pki_trust_floors(victim.trust), PKI_IDENTITY, &victim.identity.id,
+                                 NULL));
+    assert_int_equal(check_dial(&victim, kept), WEFT_EREVOKED);
+    wf_grants_result_free(grants);
+    grants = grants_of(&victim_line);
+    assert_int_equal(grants->n_grants, 1);
+    assert_int_equal(check_dial(&victim, grants->grants[0]), WEFT_OK);
+    wf_grants_result_free(grants);
+    line_close(&victim_line);
+    line_close(&witness_line);
+    person_fini(&victim);
+    person_fini(&witness);
+}
+
+static void allow_is_noticed_and_disallow_kills_exactly_that_grant(void **state)
+{
+    struct person p;
+    struct line line;
+    Weft__Wire__GrantsResult *grants;
+
+    (void)state;
+    assert_int_equal(line_ask(&desk, "service.create", "{\"name\":\"s1\"}"), WEFT_OK);
+    assert_int_equal(line_ask(&desk, "service.create", "{\"name\":\"s2\"}"), WEFT_OK);
+    person_enroll(&p, &served, &desk, "worker", "[\"#work\"]");
+    line_open(&line, &hall, &served.address, p.tls, p.trust);
+    assert_int_equal(
+        line_ask(&desk, "allow", "{\"who\":\"#work\",\"type\":\"dial\",\"what\":\"@s1\"}"),
+        WEFT_OK);
+    assert_int_equal(
+        line_ask(&desk, "allow", "{\"who\":\"@worker\",\"type\":\"dial\",\"what\":\"@s2\"}"),
+        WEFT_OK);
+    hall_wait(&hall, 5000, line.grants >= 2);
+    grants = grants_of(&line);
+    assert_int_equal(grants->n_grants, 2);
+    line.floors = 0;
+    assert_int_equal(
+        line_ask(&desk, "disallow", "{\"who\":\"#work\",\"type\":\"dial\",\"what\":\"@s1\"}"),
+        WEFT_OK);
+    hall_wait(&hall, 5000, line.floors > 0);
+    assert_int_equal(check_dial(&p, grants->grants[0]), WEFT_EREVOKED); /* s1: by name */
+    assert_int_equal(check_dial(&p, grants->grants[1]), WEFT_OK);
+    wf_grants_result_free(grants);
+    line_close(&line);
+    person_fini(&p);
+}
+
+static void a_router_hears_of_new_members_and_of_floors(void **state)
+{
+    struct wf_enroll_config config = {.kind = PKI_ROUTER, .address_count = 1};
+    wf_address where = {.host = "127.0.0.1", .port = 9339};
+    Weft__Wire__EnrollResult *result = NULL;
+    Weft__Wire__SyncResult *sync = NULL;
+    char token[WF_TOKEN_MAX], out[160];
+    struct person r, other;
+    struct line line;
+
+    (void)state;
+    config.addresses = &where;
+    config.out = out;
+    config.token = token;
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(line_ask(&desk, "router.create", "{\"name\":\"r%u\"}", i), WEFT_OK);
+        line_text(&desk, "token", token, sizeof token);
+        config.token_len = strlen(token);
+        snprintf(out, sizeof out, "%s/r%u.json", served.folder.top, i);
+        assert_int_equal(wf_enroll(&config, NULL, &result, NULL), WEFT_OK);
+        assert_non_null(result->member);
+        wf_enroll_result_free(result);
+        if (i == 0) {
+            person_load(&r, out);
+            line_open(&line, &hall, &served.address, r.tls, r.trust);
+        }
+    }
+    hall_wait(&hall, 5000, line.members > 0);
+    assert_int_equal(line_call(&line, "sync", wf_span_of("", 0)), WEFT_OK);
+    assert_int_equal(wf_sync_result_decode(line.result.data, line.result.len, &sync, NULL),
+                     WEFT_OK);
+    assert_int_equal(sync->n_members, 2);
+    wf_sync_result_free(sync);
+    assert_int_equal(line_ask(&desk, "router.show", "{\"name\":\"r0\"}"), WEFT_OK);
+    assert_non_null(memmem(desk.result.data, desk.result.len, "\"online\":true", 13));
+
+    person_enroll(&other, &served, &desk, "short-lived", "[]");
+    line.floors = 0;
+    assert_int_equal(line_ask(&desk, "identity.delete", "{\"name\":\"short-lived\"}"), WEFT_OK);
+    hall_wait(&hall, 5000, line.floors > 0);
+    assert_true(
+        pki_floors_is_cut(pki_trust_floors(r.trust), PKI_IDENTITY, &other.identity.id, NULL));
+    /* A router is no administrator and gets no grants. */
+    assert_int_equal(line_call(&line, "grants", wf_span_of("", 0)), WEFT_EREFUSED);
+    assert_int_equal(line_ask(&line, "identity.list", "{}"), WEFT_EREFUSED);
+    line_close(&line);
+    person_fini(&other);
+    person_fini(&r);
+}
+
+/* ---- strangers */
+
+static void an_enrollee_and_an_identity_reach_only_their_rows(void **state)
+{
+    struct person p;
+    struct line line;
+    char token[WF_TOKEN_MAX], unknown[WF_REASON_MAX + 1];
+    pki_tls_ctx *tls;
+
+    (void)state;
+    person_enroll(&p, &served, &desk, "plain", "[]");
+    line_open(&line, &hall, &served.address, p.tls, p.trust);
+    assert_int_equal(line_ask(&line, "no.such.thing", "{}"), WEFT_EREFUSED);
+    memcpy(unknown, line.reason, sizeof unknown);
+    assert_int_equal(line_ask(&line, "identity.create", "{\"name\":\"mine\"}"), WEFT_EREFUSED);
+    assert_string_equal(line.reason, unknown);
+    assert_int_equal(line_ask(&line, "admin.add", "{\"identity\":\"plain\"}"), WEFT_EREFUSED);
+    assert_int_equal(line_call(&line, "sync", wf_span_of("", 0)), WEFT_EREFUSED);
+    line_close(&line);
+    person_fini(&p);
+
+    assert_int_equal(line_ask(&desk, "identity.create", "{\"name\":\"nobody\"}"), WEFT_OK);
+    line_text(&desk, "token", token, sizeof token);
+    tls = nobody(token);
+    memset(&line, 0, sizeof line);
+    line_dial(&line, &hall, &served.address, tls, PKI_ALPN_ENROLL);
+    hall_wait(&hall, 10000, line.up);
+    assert_int_equal(line_call(&line, "grants", wf_span_of("", 0)), WEFT_EREFUSED);
+    assert_int_equal(line_ask(&line, "identity.list", "{}"), WEFT_EREFUSED);
+    /* It has eight tries in all. */
+    for (unsigned i = 0; i < 6; i++)
+        assert_int_equal(line_ask(&line, "status", "{}"), WEFT_EREFUSED);
+    assert_int_not_equal(line_ask(&line, "status", "{}"), WEFT_EREFUSED);
+    hall_wait(&hall, 5000, line.closed);
+    line_close(&line);
+    pki_tls_ctx_unref(tls);
+}
+
+static void a_certificate_of_another_authority_is_refused(void **state)
+{
+    struct authority other;
+    struct authority_node impostor;
+    struct line line;
+    pki_tls_ctx *tls;
+
+    (void)state;
+    authority_init(&other, "test.weft", wf_now_wall_ms());
+    authority_issue(&other, PKI_IDENTITY, "admin", &impostor);
+    impostor.id = admin.identity.id;
+    authority_renew(&other, &impostor, other.now - 1000, other.now + 3600000);
+    tls = authority_tls(&impostor, admin.trust);
+    memset(&line, 0, sizeof line);
+    line_dial(&line, &hall, &served.address, tls, PKI_ALPN_LINK);
+    hall_wait(&hall, 15000, line.closed);
+    assert_false(line.up);
+    line_close(&line);
+    pki_tls_ctx_unref(tls);
+    authority_node_fini(&impostor);
+    authority_fini(&other);
+}
+
+static void a_flood_of_calls_on_one_link_is_cut_and_others_are_served(void **state)
+{
+    struct person p;
+    struct line line;
+
+    (void)state;
+    person_enroll(&p, &served, &desk, "flooder", "[]");
+    line_open(&line, &hall, &served.address, p.tls, p.trust);
+    for (unsigned i = 0; i < 20000 && line.link != NULL; i++) {
+        Weft__Wire__Control control;
+        Weft__Wire__Call call;
+        char operation[] = "grants";
+
+        weft__wire__control__init(&control);
+        weft__wire__call__init(&call);
+        control.of_case = WEFT__WIRE__CONTROL__OF_CALL;
+        control.call = &call;
+        call.id = i + 1000;
+        call.operation = operation;
+        if (wf_link_send_control(line.link, &control) != WEFT_OK)
+            break;
+    }
+    assert_int_equal(line_ask(&desk, "status", "{}"), WEFT_OK);
+    hall_wait(&hall, 10000, line.closed);
+    line_close(&line);
+    person_fini(&p);
+}
+
+static void a_certificate_is_renewed_over_the_wire(void **state)
+{
+    struct person p;
+    struct wf_renew_config config = {.identity = &p.identity};
+    pki_chain *chain = NULL;
+    pki_pin before, after;
+    wf_buf bundle;
+    wf_why why = {""};
+
+    (void)state;
+    person_enroll(&p, &served, &desk, "renewer", "[]");
+    wf_buf_init(&bundle, WF_BUNDLE_MAX);
+    if (wf_renew(&config, &chain, &bundle, &why) != WEFT_OK)
+        fail_msg("%s", why.text);
+    pki_chain_pin(p.identity.chain, &before);
+    pki_chain_pin(chain, &after);
+    assert_true(pki_pin_equal(&before, &after));
+    assert_false(wf_span_equal(pki_chain_der(chain, 0), pki_chain_der(p.identity.chain, 0)));
+    wf_buf_fini(&bundle);
+    pki_chain_free(chain);
+    person_fini(&p);
+}
+
+static void a_session_is_listed_and_cut(void **state)
+{
+    Weft__Wire__SessionReport report;
+    Weft__Wire__SessionRow row, *rows[] = {&row};
+    char text[WF_ID_TEXT];
+    wf_id session = wf_id_random(), service = wf_id_random();
+    struct person p;
+    struct line line;
+    wf_buf encoded;
+
+    (void)state;
+    person_enroll(&p, &served, &desk, "talker", "[]");
+    line_open(&line, &hall, &served.address, p.tls, p.trust);
+    weft__wire__session_report__init(&report);
+    weft__wire__session_row__init(&row);
+    row.session = wf_pb_id(&session);
+    row.service_id = wf_pb_id(&service);
+    row.dialer = wf_pb_id(&p.identity.id);
+    report.n_rows = 1;
+    report.rows = rows;
+    wf_buf_init(&encoded, WF_CONTROL_MAX);
+    assert_int_equal(wf_message_put(&report.base, &encoded), WEFT_OK);
+    assert_int_equal(line_call(&line, "sessions", wf_span_of(encoded.data, encoded.len)), WEFT_OK);
+    assert_int_equal(line_ask(&desk, "session.list", "{}"), WEFT_OK);
+    wf_id_text(&session, text);
+    assert_non_null(memmem(desk.result.data, desk.result.len, text, strlen(text)));
+    assert_non_null(memmem(desk.result.data, desk.result.len, "\"talker\"", 8));
+    assert_int_equal(line_ask(&desk, "session.cut", "{\"id\":\"%s\"}", text), WEFT_OK);
+    hall_wait(&hall, 5000, line.cuts > 0);
+    line_close(&line);
+    /* Who reported it has gone, and so has the report. */
+    do
+        assert_int_equal(line_ask(&desk, "session.list", "{}"), WEFT_OK);
+    while (memmem(desk.result.data, desk.result.len, text, strlen(text)) != NULL);
+    wf_buf_fini(&encoded);
+    person_fini(&p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_share_lets_two_enroll_and_get_their_grants),
+        cmocka_unit_test(a_thousand_parallel_redeems_of_one_token_make_one_certificate),
+        cmocka_unit_test(killed_between_request_and_answer_a_retry_gets_the_same_certificate),
+        cmocka_unit_test(disabling_cuts_the_link_and_everybody_hears_of_it),
+        cmocka_unit_test(allow_is_noticed_and_disallow_kills_exactly_that_grant),
+        cmocka_unit_test(a_router_hears_of_new_members_and_of_floors),
+        cmocka_unit_test(an_enrollee_and_an_identity_reach_only_their_rows),
+        cmocka_unit_test(a_certificate_of_another_authority_is_refused),
+        cmocka_unit_test(a_flood_of_calls_on_one_link_is_cut_and_others_are_served),
+        cmocka_unit_test(a_certificate_is_renewed_over_the_wire),
+        cmocka_unit_test(a_session_is_listed_and_cut),
+    };
+
+    return cmocka_run_group_tests(tests, start, stop);
+}

@@ -69,18 +69,18 @@ until_true() {
     done
     die "$what did not happen in time"
 }
-# start LOG HOST COMMAND...: in the background, on one of the hosts
+# start LOG HOST COMMAND...: in the background, on one of the hosts; pids gets the program's own id
 start() {
-    local log=$work/$1.log
-    shift
-    "on_$1" "${@:2}" >"$log" 2>&1 &
+    local log=$work/$1.log host=$2
+    shift 2
+    if [ $separate = yes ]; then ip netns exec "weft-$host-$tag" "$@" >"$log" 2>&1 & else "$@" >"$log" 2>&1 & fi
     pids+=($!)
 }
 
 # Three hosts joined by one network, or this one host when that is not allowed.
 tag=$$
 if [ "$(id -u)" = 0 ] && ip netns add "weft-hub-$tag" 2>/dev/null; then
-    names=("weft-hub-$tag" "weft-recv-$tag" "weft-send-$tag")
+    names=("weft-hub-$tag" "weft-receiver-$tag" "weft-sender-$tag")
     ip netns add "${names[1]}"
     ip netns add "${names[2]}"
     on_hub() { ip netns exec "${names[0]}" "$@"; }
@@ -152,10 +152,11 @@ say "the receiver: a plain HTTP server on its loopback, and a tunneler that dial
 printf "It's a Secret to Everybody" >"$work/secret"
 start server receiver python3 "$examples/receiver/receiver.py" "127.0.0.1:$server" "$work/secret"
 start tunneler receiver weft-tunneler host "hook=127.0.0.1:$server" --identity "$work/hook-host.jwt"
+until_true "the server" grep -q LISTENING "$work/server.log"
 until_true "the bind" grep -q "bound on" "$work/tunneler.log"
 if [ $separate = yes ]; then
     echo "what listens on the receiver (all of it):" | tell
-    on_receiver ss -Hltn | awk '{print $4}' | tell
+    on_receiver ss -Hltnp | awk '{print $4, $6}' | tell
     if connects sender 192.0.2.2 "$server" 2>/dev/null; then die "a direct connection got through"; fi
     echo "a direct connection from the sender to 192.0.2.2:$server: fails, as it must" | tell
 fi

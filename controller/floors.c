@@ -1,5 +1,5 @@
 #include "controller/floors.h"
-#include "controller/authority.h"
+#include "controller/issue.h"
 #include "proto/base/log.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -19,8 +19,8 @@ static weft_err mint(const struct home *home, struct turn *turn, const struct st
     assert(snapshot || err == WEFT_OK);
     next = (struct store_record){.version = head.version + 1, .snapshot = snapshot};
     wf_buf_init(&signed_record, WF_FLOORS_MAX + 256);
-    err = authority_floors(home, next.version, snapshot ? NULL : head.digest, floors, count,
-                           &signed_record);
+    err = issue_floors(home, next.version, snapshot ? NULL : head.digest, floors, count,
+                       &signed_record);
     if (err != WEFT_OK)
         goto out;
     pki_record_digest(wf_span_of(signed_record.data, signed_record.len), next.digest);

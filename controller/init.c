@@ -6,8 +6,8 @@
  * go again; DIR is there whole or not at all.
  */
 #include "controller/init.h"
-#include "controller/authority.h"
 #include "controller/floors.h"
+#include "controller/issue.h"
 #include "pki/identity.h"
 #include "proto/base/clock.h"
 #include "proto/base/file.h"
@@ -189,7 +189,7 @@ static weft_err make_leaf(const char *dir, const char *domain, const pki_ca *ca,
     struct home enough = {.lock = -1, .domain = domain, .controllers = NULL};
     struct store_node self = {.id = *id, .kind = PKI_CONTROLLER, .name = HOME_NAME};
     weft_err err;
-    union { /* authority_issue only reads it */
+    union { /* issue_leaf only reads it */
         const pki_ca *in;
         pki_ca *out;
     } lent = {.in = ca};
@@ -200,7 +200,7 @@ static weft_err make_leaf(const char *dir, const char *domain, const pki_ca *ca,
     if (err == WEFT_OK)
         err = pki_key_put_spki(key, &spki);
     if (err == WEFT_OK)
-        err = authority_issue(&enough, &self, wf_span_of(spki.data, spki.len), now, &chain, why);
+        err = issue_leaf(&enough, &self, wf_span_of(spki.data, spki.len), now, &chain, why);
     if (err == WEFT_OK)
         err = write_key(dir, HOME_LEAF, ".key", key, NULL, why);
     if (err == WEFT_OK)
@@ -266,8 +266,7 @@ weft_err init_admin(struct home *home, const char *name, const char *path, wf_wh
     if (err == WEFT_OK)
         err = pki_key_put_spki(identity.key, &spki);
     if (err == WEFT_OK)
-        err = authority_issue(home, &node, wf_span_of(spki.data, spki.len), now, &identity.chain,
-                              why);
+        err = issue_leaf(home, &node, wf_span_of(spki.data, spki.len), now, &identity.chain, why);
     if (err != WEFT_OK)
         goto out;
     pki_chain_pin(identity.chain, &key.pin);

@@ -1,5 +1,5 @@
 #include "controller/members.h"
-#include "controller/authority.h"
+#include "controller/issue.h"
 #include <assert.h>
 #include <stdlib.h>
 
@@ -98,8 +98,8 @@ weft_err members_sign(const struct home *home, const struct store_node *router, 
     if (pins.count == 0 || router->address_count == 0)
         return WEFT_ECONFLICT;
     wf_buf_init(&record, WF_SIGNED_MAX);
-    err = authority_member(home, router, pins.pins, pins.count, store_next_epoch(home->store, now),
-                           expires, &record);
+    err = issue_member(home, router, pins.pins, pins.count, store_next_epoch(home->store, now),
+                       expires, &record);
     if (err == WEFT_OK)
         err = store_member_put(home->store, &router->id, wf_span_of(record.data, record.len),
                                expires);

@@ -1,5 +1,5 @@
 #include "controller/node.h"
-#include "controller/authority.h"
+#include "controller/issue.h"
 #include "controller/view.h"
 #include "proto/base/clock.h"
 #include <jansson.h>
@@ -60,7 +60,7 @@ weft_err node_token(struct call *call, const struct store_node *node, uint64_t t
     if (err != WEFT_OK)
         return err;
     wf_buf_init(&jwt, WF_TOKEN_MAX);
-    err = authority_token(home, node, call->now, token_life_s * 1000, &row, &jwt);
+    err = issue_token(home, node, call->now, token_life_s * 1000, &row, &jwt);
     if (err == WEFT_OK)
         err = store_token_add(home->store, &row);
     if (err == WEFT_OK) {

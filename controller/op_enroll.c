@@ -11,7 +11,7 @@
  * - Many redeem at once: calls run one after the other, the first one wins.
  * - A key that another subject has, or that was withdrawn, is never certified.
  */
-#include "controller/authority.h"
+#include "controller/issue.h"
 #include "controller/node.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -136,7 +136,7 @@ static weft_err certify(struct call *call, struct store_node *node, wf_span spki
     pki_pin_of_spki(spki, &key.pin);
     err = key_is_free(call, &key.pin, &node->id);
     if (err == WEFT_OK)
-        err = authority_issue(home, node, spki, call->now, &chain, &call->why);
+        err = issue_leaf(home, node, spki, call->now, &chain, &call->why);
     if (err != WEFT_OK)
         return err;
     pki_chain_validity(chain, &from, &key.not_after);

@@ -1,5 +1,5 @@
 /* Grants on demand for identities, membership for routers, and reports of sessions. DESIGN 6. */
-#include "controller/authority.h"
+#include "controller/issue.h"
 #include "controller/operation.h"
 #include <assert.h>
 #include <string.h>
@@ -26,7 +26,7 @@ static weft_err grant_one(struct granting *g, const struct catalog_service *serv
 {
     struct call *call = g->call;
     const struct home *home = &call->c->home;
-    struct authority_grant grant = {
+    struct issue_grant grant = {
         .service = service->thing.id,
         .service_name = service->name,
         .role = type,
@@ -49,7 +49,7 @@ static weft_err grant_one(struct granting *g, const struct catalog_service *serv
         return WEFT_OK;
     }
     wf_buf_init(&record, WF_SIGNED_MAX);
-    err = authority_grant(home, &grant, &record);
+    err = issue_grant(home, &grant, &record);
     if (err == WEFT_OK)
         err = call_put_field(&call->result, 1, wf_span_of(record.data, record.len));
     if (err == WEFT_OK)

@@ -1,5 +1,5 @@
 /* Tokens redeemed at the operation table: once, by the right key, in time, or not at all. */
-#include "controller/authority.h"
+#include "controller/issue.h"
 #include "desk.h"
 #include "proto/base/clock.h"
 #include <stdio.h>
@@ -117,7 +117,7 @@ static void a_token_of_another_enrollment_key_is_refused(void **state)
     assert_int_equal(store_node_find(d.c.home.store, PKI_IDENTITY, "forged", &node), WEFT_OK);
     assert_int_equal(pki_key_new(PKI_KEY_ED25519, &forged.enrollment, NULL), WEFT_OK);
     wf_buf_init(&jwt, WF_TOKEN_MAX);
-    assert_int_equal(authority_token(&forged, &node, wf_now_wall_ms(), 60000, &row, &jwt), WEFT_OK);
+    assert_int_equal(issue_token(&forged, &node, wf_now_wall_ms(), 60000, &row, &jwt), WEFT_OK);
     assert_int_equal(desk_enroll(&d, wf_buf_cstr(&jwt), &a), WEFT_ECREDENTIAL);
     wf_buf_fini(&jwt);
     pki_key_free(forged.enrollment);

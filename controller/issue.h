@@ -3,8 +3,8 @@
  * Each function takes what to say and hands back the signed bytes; what may
  * be said is decided by its callers. DESIGN 5 and 6.
  */
-#ifndef CONTROLLER_AUTHORITY_H
-#define CONTROLLER_AUTHORITY_H
+#ifndef CONTROLLER_ISSUE_H
+#define CONTROLLER_ISSUE_H
 
 #include "controller/home.h"
 
@@ -12,15 +12,15 @@
  * A leaf for the node's id and name over this public key: back-dated by the
  * clock tolerance, WF_LEAF_LIFE_MS long, never beyond its authority's end.
  */
-weft_err authority_issue(const struct home *home, const struct store_node *node, wf_span spki,
-                         uint64_t now, pki_chain **out, wf_why *why);
+weft_err issue_leaf(const struct home *home, const struct store_node *node, wf_span spki,
+                    uint64_t now, pki_chain **out, wf_why *why);
 
 /* A one-time token for the node: the JWT's text is appended to jwt, *row is what the store keeps.
  */
-weft_err authority_token(const struct home *home, const struct store_node *node, uint64_t now,
-                         uint64_t life_ms, struct store_token *row, wf_buf *jwt);
+weft_err issue_token(const struct home *home, const struct store_node *node, uint64_t now,
+                     uint64_t life_ms, struct store_token *row, wf_buf *jwt);
 
-struct authority_grant {
+struct issue_grant {
     wf_id service;
     const char *service_name; /* borrowed */
     enum policy_type role;
@@ -28,16 +28,15 @@ struct authority_grant {
     uint64_t not_before, expiry, epoch;
 };
 /* Appends the encoded Signed. */
-weft_err authority_grant(const struct home *home, const struct authority_grant *grant, wf_buf *out);
+weft_err issue_grant(const struct home *home, const struct issue_grant *grant, wf_buf *out);
 
 /* The member record of an enrolled router; pins are its living keys'. Appends the encoded Signed.
  */
-weft_err authority_member(const struct home *home, const struct store_node *router,
-                          const pki_pin *pins, size_t pin_count, uint64_t epoch, uint64_t expiry,
-                          wf_buf *out);
+weft_err issue_member(const struct home *home, const struct store_node *router, const pki_pin *pins,
+                      size_t pin_count, uint64_t epoch, uint64_t expiry, wf_buf *out);
 
 /* One record of floors. previous: NULL in a snapshot. count <= WF_FLOOR_COUNT_MAX. */
-weft_err authority_floors(const struct home *home, uint64_t version, const uint8_t previous[32],
-                          const struct store_floor *floors, size_t count, wf_buf *out);
+weft_err issue_floors(const struct home *home, uint64_t version, const uint8_t previous[32],
+                      const struct store_floor *floors, size_t count, wf_buf *out);
 
 #endif

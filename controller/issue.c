@@ -1,4 +1,4 @@
-#include "controller/authority.h"
+#include "controller/issue.h"
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +18,8 @@ static char *borrowed(const char *text)
     return u.out;
 }
 
-weft_err authority_issue(const struct home *home, const struct store_node *node, wf_span spki,
-                         uint64_t now, pki_chain **out, wf_why *why)
+weft_err issue_leaf(const struct home *home, const struct store_node *node, wf_span spki,
+                    uint64_t now, pki_chain **out, wf_why *why)
 {
     const pki_ca *ca = node->kind == PKI_IDENTITY ? home->identities
                        : node->kind == PKI_ROUTER ? home->routers
@@ -47,8 +47,8 @@ weft_err authority_issue(const struct home *home, const struct store_node *node,
     return pki_ca_issue(ca, &leaf, out, why);
 }
 
-weft_err authority_token(const struct home *home, const struct store_node *node, uint64_t now,
-                         uint64_t life_ms, struct store_token *row, wf_buf *jwt)
+weft_err issue_token(const struct home *home, const struct store_node *node, uint64_t now,
+                     uint64_t life_ms, struct store_token *row, wf_buf *jwt)
 {
     struct pki_token token = {
         .kind = node->kind,
@@ -75,7 +75,7 @@ weft_err authority_token(const struct home *home, const struct store_node *node,
     return WEFT_OK;
 }
 
-weft_err authority_grant(const struct home *home, const struct authority_grant *grant, wf_buf *out)
+weft_err issue_grant(const struct home *home, const struct issue_grant *grant, wf_buf *out)
 {
     Weft__Wire__GrantBody body;
     ProtobufCBinaryData pin = wf_pb_bytes(grant->subject->pin.b, sizeof grant->subject->pin.b);
@@ -94,9 +94,8 @@ weft_err authority_grant(const struct home *home, const struct authority_grant *
     return pki_record_seal(home->policy, PKI_LABEL_GRANT, &body.base, out);
 }
 
-weft_err authority_member(const struct home *home, const struct store_node *router,
-                          const pki_pin *pins, size_t pin_count, uint64_t epoch, uint64_t expiry,
-                          wf_buf *out)
+weft_err issue_member(const struct home *home, const struct store_node *router, const pki_pin *pins,
+                      size_t pin_count, uint64_t epoch, uint64_t expiry, wf_buf *out)
 {
     Weft__Wire__MemberBody body;
     ProtobufCBinaryData pin_data[WF_PINS_MAX];
@@ -146,8 +145,8 @@ static void floor_to_wire(const struct store_floor *f, Weft__Wire__Floor *out)
     out->expires = f->expires;
 }
 
-weft_err authority_floors(const struct home *home, uint64_t version, const uint8_t previous[32],
-                          const struct store_floor *floors, size_t count, wf_buf *out)
+weft_err issue_floors(const struct home *home, uint64_t version, const uint8_t previous[32],
+                      const struct store_floor *floors, size_t count, wf_buf *out)
 {
     Weft__Wire__FloorsBody body;
     Weft__Wire__Floor *wire = NULL, **list = NULL;

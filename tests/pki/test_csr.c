@@ -142,9 +142,11 @@ static void a_request_over_the_limit_is_refused_unread(void **state)
 {
     (void)state;
     static const uint8_t zeros[WF_CSR_MAX + 1];
+    memory_reach_openssl(true);
     alloc_fail_at(0);
     refused(wf_span_of(zeros, WF_CSR_MAX + 1));
     assert_int_equal(alloc_bytes(), 0);
+    memory_reach_openssl(false);
     refused(wf_span_of(zeros, 0));
 }
 

@@ -266,6 +266,20 @@ static void a_key_that_is_not_the_certificates_is_refused(void **state)
     pki_identity_fini(&identity);
 }
 
+static void a_certificate_of_another_id_is_refused(void **state)
+{
+    (void)state;
+    wf_buf text;
+    struct pki_identity identity;
+    authority_identity(&a, &ci, &identity);
+    identity.id = other.id;
+    wf_buf_init(&text, WF_IDENTITY_FILE_MAX);
+    assert_int_equal(pki_identity_put_json(&identity, &text), WEFT_OK);
+    refused_with(span(&text), "domain, kind and id");
+    wf_buf_wipe(&text);
+    pki_identity_fini(&identity);
+}
+
 static void an_authoritys_certificate_is_refused(void **state)
 {
     (void)state;
@@ -576,6 +590,7 @@ int main(void)
         cmocka_unit_test(what_is_no_object_is_refused),
         cmocka_unit_test(a_text_over_the_limit_is_refused_unread),
         cmocka_unit_test(a_key_that_is_not_the_certificates_is_refused),
+        cmocka_unit_test(a_certificate_of_another_id_is_refused),
         cmocka_unit_test(an_authoritys_certificate_is_refused),
         cmocka_unit_test(a_saved_identity_is_ours_alone_and_loads_again),
         cmocka_unit_test(a_file_that_others_may_read_is_refused_with_the_remedy),

@@ -229,6 +229,55 @@ static void the_display_name_must_be_one_name(void **state)
     assert_int_equal(judge(&wish), WEFT_ECREDENTIAL);
 }
 
+static void a_certificate_that_is_no_authoritys_makes_none(void **state)
+{
+    (void)state;
+    static const char *const constraints[] = {"critical,CA:TRUE", "critical,CA:FALSE", NULL};
+    for (size_t i = 0; i < 3; i++) {
+        wf_buf key_pem, cert_pem;
+        unsigned char *der = NULL;
+        pki_ca *ca = NULL;
+        struct wish wish = good;
+        wish.san = "URI:spiffe://test.weft";
+        wish.constraints = constraints[i];
+        X509 *x = forge(&wish);
+        int len = i2d_X509(x, &der);
+        assert_true(len > 0);
+        wf_buf_init(&key_pem, 4096);
+        wf_buf_init(&cert_pem, 8192);
+        assert_int_equal(pki_key_put_pem(key, NULL, &key_pem), WEFT_OK);
+        assert_int_equal(pki_pem_put("CERTIFICATE", wf_span_of(der, (size_t)len), &cert_pem),
+                         WEFT_OK);
+        weft_err err = pki_ca_from_pem(wf_span_of(key_pem.data, key_pem.len), NULL,
+                                       wf_span_of(cert_pem.data, cert_pem.len), &ca, NULL);
+        assert_int_equal(err, i == 0 ? WEFT_OK : WEFT_ECREDENTIAL);
+        pki_ca_free(ca);
+        wf_buf_fini(&cert_pem);
+        wf_buf_wipe(&key_pem);
+        OPENSSL_free(der);
+        X509_free(x);
+    }
+}
+
+static void a_certificate_over_the_limit_is_not_parsed(void **state)
+{
+    (void)state;
+    /* Whole but for its size: a name list of 4 KiB. */
+    char san[5200] = OWN;
+    for (size_t used = strlen(san); used < 5000; used = strlen(san))
+        (void)snprintf(san + used, sizeof san - used, ",DNS:a-long-name-of-a-host.test.weft");
+    X509 *small = forge(&good), *again = NULL;
+    add(small, NID_subject_alt_name, san);
+    assert_true(X509_sign(small, pki_key_evp(key), EVP_sha256()) > 0);
+    unsigned char *der = NULL;
+    int len = i2d_X509(small, &der);
+    assert_true(len > (int)WF_CERT_MAX);
+    assert_int_equal(pki_x509_from_der(wf_span_of(der, (size_t)len), &again, NULL), WEFT_ELIMIT);
+    assert_null(again);
+    OPENSSL_free(der);
+    X509_free(small);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -239,6 +288,8 @@ int main(void)
         cmocka_unit_test(the_kind_must_be_one_and_that_of_the_name),
         cmocka_unit_test(an_authority_is_no_node),
         cmocka_unit_test(the_display_name_must_be_one_name),
+        cmocka_unit_test(a_certificate_that_is_no_authoritys_makes_none),
+        cmocka_unit_test(a_certificate_over_the_limit_is_not_parsed),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

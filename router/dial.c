@@ -94,6 +94,7 @@ static void carry_on(const Weft__Wire__Setup *setup, Weft__Wire__Setup *onward)
     onward->window = setup->window;
     onward->first = setup->first;
     onward->resume = setup->resume;
+    onward->grant = setup->grant;
 }
 
 static void go(struct router *router, struct wire *in, wf_link *link,
@@ -145,7 +146,6 @@ static void to_router(struct edge *edge, const Weft__Wire__Setup *setup,
     }
     carry_on(setup, &onward);
     onward.instance = wf_pb_id(&terminator->bind.instance);
-    onward.grant = setup->grant;
     onward.n_path = hops - 1;
     onward.path = ids;
     for (size_t i = 1; i < hops; i++)

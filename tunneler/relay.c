@@ -286,26 +286,28 @@ static bool need_out(relay *r)
 static size_t on_data(weft_stream *stream, void *arg, const uint8_t *data, size_t len)
 {
     relay *r = arg;
+    size_t taken = 0;
     (void)stream;
+    while (taken < len && !r->closing && (r->out_len < OUT_MAX || r->sending == NULL)) {
+        if (!need_out(r)) {
+            relay_cut(r, WEFT_ENOMEM, "out of memory");
+            break;
+        }
+        size_t room = OUT_MAX - r->out_len, some = len - taken < room ? len - taken : room;
+        memcpy(r->out + r->out_len, data + taken, some);
+        r->out_len += some;
+        taken += some;
+        if (r->out_len == OUT_MAX && r->sending == NULL)
+            flush(r);
+    }
     if (r->closing)
         return len;
-    if (!need_out(r)) {
-        relay_cut(r, WEFT_ENOMEM, "out of memory");
-        return len;
-    }
-    size_t room = OUT_MAX - r->out_len, some = len < room ? len : room;
-    memcpy(r->out + r->out_len, data, some);
-    r->out_len += some;
-    r->tunneler->counters.bytes_to_tcp += some;
-    if (r->out_len == OUT_MAX && r->sending == NULL) {
-        wf_list_remove(&r->dirty);
-        flush(r);
-    } else {
+    r->tunneler->counters.bytes_to_tcp += taken;
+    if (taken < len)
+        r->held = true; /* a write is pending; its end flushes and resumes */
+    else if (r->out_len != 0)
         make_dirty(r);
-    }
-    if (some < len)
-        r->held = true;
-    return some;
+    return taken;
 }
 
 static void on_ended(weft_stream *stream, void *arg)

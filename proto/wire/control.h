@@ -8,8 +8,8 @@
  *
  * Signed records may be absent (NULL) in Hello.member, Notice.bundle,
  * EnrollResult.member, RenewResult.bundle, GrantsResult.bundle,
- * SyncResult.member and .bundle, and in Setup.grant when a path is given;
- * everywhere else they are there. Chains may be empty in Hello and Setup
+ * SyncResult.member and .bundle, and Setup.grant; everywhere else they are
+ * there. Chains may be empty in Hello and Setup
  * only. Instances may be empty in Setup, SetupReply and a dialer's ItemHello.
  * Times, versions and epochs are any number.
  */

@@ -85,6 +85,19 @@ static void a_span_is_a_view_of_exactly_what_was_asked(void **state)
     assert_true(wf_reader_end(&r));
 }
 
+static void bytes_are_copied_out(void **state)
+{
+    (void)state;
+    wf_reader r;
+    uint8_t out[4] = {0};
+    wf_reader_init(&r, bytes, 5);
+    assert_true(wf_get_bytes(&r, out, 1));
+    assert_true(wf_get_bytes(&r, out + 1, 3));
+    assert_memory_equal(out, bytes, 4);
+    assert_false(wf_get_bytes(&r, out, 2));
+    assert_memory_equal(out, bytes, 4);
+}
+
 static void a_length_of_any_size_is_only_compared(void **state)
 {
     (void)state;
@@ -128,6 +141,7 @@ int main(void)
         cmocka_unit_test(after_one_failure_every_getter_fails),
         cmocka_unit_test(trailing_bytes_are_not_the_end),
         cmocka_unit_test(a_span_is_a_view_of_exactly_what_was_asked),
+        cmocka_unit_test(bytes_are_copied_out),
         cmocka_unit_test(a_length_of_any_size_is_only_compared),
         cmocka_unit_test(nothing_can_be_read_from_nothing),
         cmocka_unit_test(spans_are_equal_by_content),

@@ -6,11 +6,14 @@
 #include "proto/base/file.h"
 #include "proto/link/enroll.h"
 #include "proto/link/renew.h"
+#include "tests/helpers/alloc.h"
 #include "tests/link/bench.h"
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* What the controller does wrong, if anything. */
@@ -261,6 +264,10 @@ static void open_desk(struct desk *d)
     assert_int_equal(wf_net_open(&d->loop, &d->net), WEFT_OK);
     assert_int_equal(wf_listener_open(d->net, &address, &config, &d->listener, &why), WEFT_OK);
     (void)snprintf(d->address, sizeof d->address, "127.0.0.1:%u", wf_listener_port(d->listener));
+}
+
+static void start_desk(struct desk *d)
+{
     assert_int_equal(pthread_create(&d->thread, NULL, serve, d), 0);
 }
 
@@ -286,6 +293,7 @@ static int setup(void **state)
     (void)snprintf(d->pending, sizeof d->pending, "%s.pending", d->out);
     d->id = wf_id_random();
     open_desk(d);
+    start_desk(d);
     wf_buf_init(&d->token, WF_TOKEN_MAX);
     authority_token(&d->authority, PKI_IDENTITY, &d->id, "ci", d->address, &d->controller.pin,
                     &d->token);
@@ -512,6 +520,7 @@ static void no_controller_at_all_is_unreachable(void **state)
     close_desk(d);
     expect_failure(d, WEFT_EUNREACHABLE, "refused");
     open_desk(d);
+    start_desk(d);
 }
 
 static void an_answer_that_differs_from_the_token_is_refused(void **state)
@@ -601,6 +610,56 @@ static void a_renewed_certificate_for_another_id_or_key_is_refused(void **state)
     pki_identity_fini(&identity);
 }
 
+/* ---- memory */
+
+static void forget(const struct desk *d)
+{
+    (void)unlink(d->out);
+    (void)unlink(d->pending);
+}
+
+/* The controller is a process of its own here, so that only our own allocations fail. */
+static void any_allocation_of_an_enrollment_may_fail(void **state)
+{
+    struct desk *d = *state;
+    unsigned step = getenv("WEFT_FULL") != NULL ? 1 : 7;
+    bool failed = true;
+    close_desk(d);
+    open_desk(d);
+    wf_buf_clear(&d->token);
+    authority_token(&d->authority, PKI_IDENTITY, &d->id, "ci", d->address, &d->controller.pin,
+                    &d->token);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        if (uv_loop_fork(&d->loop) == 0)
+            (void)uv_run(&d->loop, UV_RUN_DEFAULT);
+        _exit(1);
+    }
+    for (unsigned n = 1; failed && n < 5000; n += step) {
+        struct wf_enroll_config config = config_of(d);
+        struct pki_identity identity;
+        Weft__Wire__EnrollResult *result = NULL;
+        wf_why why = {""};
+        pki_identity_init(&identity);
+        alloc_fail_at(n);
+        weft_err err = wf_enroll(&config, &identity, &result, &why);
+        failed = alloc_has_failed();
+        alloc_fail_at(0);
+        assert_true(failed || err == WEFT_OK);
+        assert_int_equal(result != NULL, err == WEFT_OK);
+        if (err != WEFT_OK)
+            assert_true(why.text[0] != '\0');
+        wf_enroll_result_free(result);
+        pki_identity_fini(&identity);
+        forget(d);
+    }
+    assert_false(failed);
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    start_desk(d); /* for the teardown */
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -621,6 +680,7 @@ int main(void)
         T(a_valid_certificate_is_renewed_over_the_usual_protocol),
         T(an_expired_certificate_is_renewed_over_the_forgiving_one),
         T(a_renewed_certificate_for_another_id_or_key_is_refused),
+        T(any_allocation_of_an_enrollment_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -373,13 +373,14 @@ static void check_payload(struct end *end, struct wf_frame *frame)
         assert_int_equal(payload[frame->length - 1], (uint8_t)(frame->label + frame->length - 1));
 }
 
-static void frames_of_every_size_and_cut_arrive_unchanged(void **state)
+/* Frames of many sizes in records that begin and end anywhere in them. */
+static void send_unaligned(struct bench *b, bool all_at_once)
 {
-    struct bench *b = *state;
     static const uint32_t sizes[] = {1,     7,     1000,  16318, 16340, 16376, 16377,
                                      16384, 16385, 32768, 40000, 65535, 65536, 2};
+    static const size_t parts[] = {1, 16384, 5, 4093, 8, 16383, 9000};
     static uint8_t stream[1 << 20];
-    size_t len = 0, total = 0;
+    size_t len = 0, total = 0, part = 0;
     unsigned count = 0;
     rogue_up_and_greeted(b);
     b->server.on_frame = check_payload;
@@ -388,21 +389,29 @@ static void frames_of_every_size_and_cut_arrive_unchanged(void **state)
             len += data_frame(stream + len, ++count, sizes[i]);
             total += sizes[i];
         }
-    /* Records that begin and end anywhere in the frames. */
-    static const size_t parts[] = {1, 16384, 5, 4093, 8, 16383, 9000};
-    for (size_t at = 0, i = 0; at < len; i++) {
-        size_t n = parts[i % (sizeof parts / sizeof parts[0])];
-        if (n > len - at)
-            n = len - at;
-        rogue_send(&rogue, stream + at, n);
-        at += n;
-        if (i % 3 == 0)
+    for (size_t at = 0; at < len; at += part) {
+        static size_t i;
+        part = all_at_once ? 16384 : parts[i++ % (sizeof parts / sizeof parts[0])];
+        if (part > len - at)
+            part = len - at;
+        rogue_send(&rogue, stream + at, part);
+        if (!all_at_once && i % 3 == 0)
             (void)uv_run(&b->loop, UV_RUN_NOWAIT);
     }
     rogue_wait(&rogue, 5000, b->server.frames == count);
     assert_int_equal(b->server.bytes, total);
     assert_null(b->server.link->partial);
     rogue_fini(&rogue);
+}
+
+static void frames_of_every_size_and_cut_arrive_unchanged(void **state)
+{
+    send_unaligned(*state, false);
+}
+
+static void frames_that_fill_the_scratch_arrive_unchanged(void **state)
+{
+    send_unaligned(*state, true); /* more than one read takes, never at a frame's end */
 }
 
 static void the_beginning_of_a_frame_costs_what_has_come(void **state)
@@ -894,6 +903,7 @@ int main(void)
         T(an_altered_record_cuts),
         T(a_frame_in_single_bytes_arrives_whole),
         T(frames_of_every_size_and_cut_arrive_unchanged),
+        T(frames_that_fill_the_scratch_arrive_unchanged),
         T(the_beginning_of_a_frame_costs_what_has_come),
         T(a_frame_is_relabelled_and_sent_from_where_it_lies),
         T(acks_and_closes_arrive),

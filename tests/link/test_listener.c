@@ -151,6 +151,34 @@ static void an_enrollee_who_stays_is_shown_out(void **state)
     pki_tls_ctx_unref(tls);
 }
 
+static void an_enrollee_keeps_his_place_until_he_goes(void **state)
+{
+    struct bench *b = *state;
+    pki_tls_ctx *tls = nobody(b);
+    struct wf_listener_config listen = usual();
+    struct end second = {.bench = b};
+    listen.alpn = PKI_ALPN_ENROLL;
+    listen.per_address_max = 1;
+    bench_listen(b, &listen);
+    struct wf_link_config config = bench_config(b, &b->client);
+    config.tls = tls;
+    config.alpn = PKI_ALPN_ENROLL;
+    config.peer_id = NULL;
+    assert_int_equal(wf_link_dial(b->net, &b->address, &config, &b->client.link), WEFT_OK);
+    bench_wait(b, 5000, b->server.up == 1);
+    b->crowd = true;
+    config.arg = &second;
+    assert_int_equal(wf_link_dial(b->net, &b->address, &config, &second.link), WEFT_OK);
+    bench_run(b, 1300); /* he is past his fair second, but not to be dropped */
+    assert_int_equal(second.secured, 0);
+    assert_int_equal(b->server.closed, 0);
+    wf_link_close(b->client.link);
+    bench_wait(b, 5000, second.up == 1);
+    wf_link_cut(second.link, WEFT_ECANCELED, NULL);
+    bench_wait(b, 5000, second.closed == 1 && b->crowd_closed == 1);
+    pki_tls_ctx_unref(tls);
+}
+
 static void the_owner_may_refuse_a_secured_peer(void **state)
 {
     struct bench *b = *state;
@@ -251,16 +279,16 @@ static void the_newest_stranger_is_served_first(void **state)
 {
     struct bench *b = *state;
     struct wf_listener_config config = usual();
-    int fds[100];
+    int fds[300];
     bench_listen(b, &config);
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < 300; i++) {
         rogue_connect(&rogue, b);
         fds[i] = rogue.fd;
     }
     bench_run(b, 50);
-    bench_dial(b); /* behind 36 who wait */
-    bench_wait(b, 3000, b->client.up == 1);
-    for (int i = 0; i < 100; i++)
+    bench_dial(b); /* 236 have waited longer, and 64 are served in a second */
+    bench_wait(b, 2500, b->client.up == 1);
+    for (int i = 0; i < 300; i++)
         close(fds[i]);
 }
 
@@ -332,6 +360,7 @@ int main(void)
         T(without_a_certificate_only_enrollment_is_served),
         T(an_enrollee_is_accepted_and_has_no_name),
         T(an_enrollee_who_stays_is_shown_out),
+        T(an_enrollee_keeps_his_place_until_he_goes),
         T(the_owner_may_refuse_a_secured_peer),
         T(two_hundred_slow_handshakes_harm_nobody),
         T(one_address_cannot_take_every_place),

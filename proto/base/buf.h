@@ -35,7 +35,7 @@ weft_err wf_buf_put_text(wf_buf *buf, const char *text);
 weft_err wf_buf_printf(wf_buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Drops the first n bytes (n <= len) by moving the rest to the front. */
 void wf_buf_drop(wf_buf *buf, size_t n);
-/* A NUL behind the content (not counted in len), so data reads as a C string; NULL without memory. */
+/* data as a C string, with a NUL behind the content that len doesn't count; NULL without memory. */
 const char *wf_buf_cstr(wf_buf *buf);
 
 #endif

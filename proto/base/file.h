@@ -6,7 +6,10 @@
 #include "proto/base/why.h"
 #include <stdbool.h>
 
-/* Reads a whole regular file (or stdin for "-") of at most out->max bytes. ENOTFOUND, ELIMIT, EIO. */
+/*
+ * Appends a whole regular file (or stdin for "-") to out, up to out->max bytes
+ * in all; on failure out is as before. WEFT_ENOTFOUND, WEFT_ELIMIT, WEFT_EIO.
+ */
 weft_err wf_file_read(const char *path, wf_buf *out, wf_why *why);
 /* As wf_file_read, and refuses a file that group or others may read or write (WEFT_ECREDENTIAL). */
 weft_err wf_file_read_secret(const char *path, wf_buf *out, wf_why *why);
@@ -20,7 +23,7 @@ weft_err wf_file_create(const char *path, const void *data, size_t len, unsigned
 bool wf_file_exists(const char *path);
 /* mkdir -p with mode 0700 for what it makes. */
 weft_err wf_folder_make(const char *path, wf_why *why);
-/* An exclusive lock on path + ".lock"; waits up to wait_ms (WEFT_EBUSY). Closing *out_fd releases it. */
+/* Locks path + ".lock" exclusively; waits up to wait_ms (WEFT_EBUSY). Closing *out_fd unlocks. */
 weft_err wf_file_lock(const char *path, unsigned wait_ms, int *out_fd, wf_why *why);
 
 #endif

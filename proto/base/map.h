@@ -18,7 +18,7 @@ size_t wf_map_count(const wf_map *map);
 /* Copies the key (1..64 bytes). WEFT_EEXIST, WEFT_ELIMIT, WEFT_ENOMEM. value is not NULL. */
 weft_err wf_map_add(wf_map *map, const void *key, size_t key_len, void *value);
 void *wf_map_find(const wf_map *map, const void *key, size_t key_len); /* NULL if absent */
-void *wf_map_remove(wf_map *map, const void *key, size_t key_len);     /* the value, NULL if absent */
+void *wf_map_remove(wf_map *map, const void *key, size_t key_len); /* the value, NULL if absent */
 /*
  * Walks all values, each once, in no order; start with *cursor = 0, ends with
  * NULL. Removing is allowed meanwhile, adding is not.

@@ -24,8 +24,7 @@
 #include "proto/wire/weft.pb-c.h"
 
 /* WEFT_EPROTO, WEFT_ELIMIT, WEFT_ENOMEM. *out is freed with wf_control_free. */
-weft_err wf_control_decode(const uint8_t *data, size_t len, Weft__Wire__Control **out,
-                           wf_why *why);
+weft_err wf_control_decode(const uint8_t *data, size_t len, Weft__Wire__Control **out, wf_why *why);
 void wf_control_free(Weft__Wire__Control *control); /* NULL is fine */
 
 /*

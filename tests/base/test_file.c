@@ -4,6 +4,7 @@
 #include "tests/helpers/alloc.h"
 #include "tests/helpers/test.h"
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -24,6 +25,31 @@ static int make_folder(void **state)
         return -1;
     snprintf(path, sizeof path, "%s/file", folder);
     return 0;
+}
+
+/* What the disk does to a write and to an fsync; the linker sends both here. */
+static size_t disk_takes;    /* bytes per write; 0: all */
+static int disk_fails_after; /* writes, with ENOSPC; 0: never */
+static int disk_sync_errno;
+
+ssize_t __real_write(int fd, const void *data, size_t len);
+int __real_fsync(int fd);
+
+ssize_t __wrap_write(int fd, const void *data, size_t len)
+{
+    if (disk_fails_after > 0 && --disk_fails_after == 0) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return __real_write(fd, data, disk_takes > 0 && len > disk_takes ? disk_takes : len);
+}
+
+int __wrap_fsync(int fd)
+{
+    if (disk_sync_errno == 0)
+        return __real_fsync(fd);
+    errno = disk_sync_errno;
+    return -1;
 }
 
 /* How many names the folder holds; with remove, none afterwards. */
@@ -219,7 +245,9 @@ static void a_disk_that_fills_up_leaves_the_old_content_and_nothing_else(void **
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
     wf_why why;
     weft_err replaced = wf_file_write(path, lot, sizeof lot, 0600, &why);
-    weft_err created = wf_file_create("/tmp/weft-file-none", lot, sizeof lot, 0600, NULL);
+    char none[80];
+    snprintf(none, sizeof none, "%s-new", path);
+    weft_err created = wf_file_create(none, lot, sizeof lot, 0600, NULL);
     setrlimit(RLIMIT_FSIZE, &before);
     signal(SIGXFSZ, handler);
     assert_int_equal(replaced, WEFT_EIO);
@@ -228,7 +256,34 @@ static void a_disk_that_fills_up_leaves_the_old_content_and_nothing_else(void **
     assert_non_null(strstr(why.text, "File too large"));
     assert_content("old");
     assert_int_equal(names(false), 1);
-    assert_false(wf_file_exists("/tmp/weft-file-none"));
+}
+
+static void a_disk_that_takes_little_at_a_time_gets_all(void **state)
+{
+    (void)state;
+    disk_takes = 3;
+    assert_int_equal(wf_file_write(path, "0123456789", 10, 0600, NULL), WEFT_OK);
+    disk_takes = 0;
+    assert_content("0123456789");
+}
+
+static void no_room_or_a_failed_sync_leaves_the_old_content(void **state)
+{
+    (void)state;
+    wf_why why;
+    assert_int_equal(wf_file_write(path, "old", 3, 0600, NULL), WEFT_OK);
+    disk_takes = 3;
+    disk_fails_after = 3;
+    assert_int_equal(wf_file_write(path, "0123456789", 10, 0600, &why), WEFT_EIO);
+    disk_takes = 0;
+    assert_non_null(strstr(why.text, path));
+    assert_non_null(strstr(why.text, "No space left"));
+    assert_content("old");
+    disk_sync_errno = EIO;
+    assert_int_equal(wf_file_write(path, "new", 3, 0600, &why), WEFT_EIO);
+    disk_sync_errno = 0;
+    assert_content("old");
+    assert_int_equal(names(false), 1);
 }
 
 static void a_write_onto_a_folder_fails_and_leaves_nothing(void **state)
@@ -353,6 +408,8 @@ int main(void)
         TEST(what_is_absent_or_no_file_is_named_in_the_refusal),
         TEST(a_secret_that_others_may_read_or_write_is_refused),
         TEST(a_disk_that_fills_up_leaves_the_old_content_and_nothing_else),
+        TEST(a_disk_that_takes_little_at_a_time_gets_all),
+        TEST(no_room_or_a_failed_sync_leaves_the_old_content),
         TEST(a_write_onto_a_folder_fails_and_leaves_nothing),
         TEST(folders_are_made_all_the_way_and_for_us_alone),
         TEST(a_lock_is_held_by_one_until_it_is_closed),

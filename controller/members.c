@@ -60,7 +60,7 @@ weft_err members_load(struct members *m, store *s)
     return err;
 }
 
-const struct member *members_find(const struct members *m, const wf_id *router)
+const struct member *members_get(const struct members *m, const wf_id *router)
 {
     assert(m->loaded);
     for (size_t i = 0; i < m->count; i++)

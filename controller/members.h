@@ -19,7 +19,7 @@ struct members {
 /* Loads the records of routers that are not disabled, if need be. */
 weft_err members_load(struct members *members, store *s);
 void members_forget(struct members *members);
-const struct member *members_find(const struct members *members, const wf_id *router);
+const struct member *members_get(const struct members *members, const wf_id *router);
 
 /* Signs a new record for an enrolled router and stores it. WEFT_ECONFLICT: it has no living key. */
 weft_err members_sign(const struct home *home, const struct store_node *router, uint64_t now);

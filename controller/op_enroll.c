@@ -55,7 +55,7 @@ static weft_err put_enroll_result(struct call *call, const struct store_node *no
     if (err == WEFT_OK)
         err = call_put_members(call, 7, 24 * 1024);
     if (err == WEFT_OK && node->kind == PKI_ROUTER) {
-        own = members_find(&call->c->members, &node->id);
+        own = members_get(&call->c->members, &node->id);
         if (own != NULL)
             err = call_put_field(&call->result, 8, wf_span_of(own->record.data, own->record.len));
     }

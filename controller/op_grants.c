@@ -195,7 +195,7 @@ weft_err op_sync(struct call *call)
     err = members_load(&c->members, c->home.store);
     if (err != WEFT_OK)
         return err;
-    own = members_find(&c->members, &call->subject->id);
+    own = members_get(&c->members, &call->subject->id);
     if (own != NULL)
         err = call_put_field(&call->result, 1, wf_span_of(own->record.data, own->record.len));
     if (err == WEFT_OK)

@@ -189,7 +189,7 @@ static const struct wf_link_handler handler = {
     .closed = on_closed,
 };
 
-const struct wf_link_handler *peer_accepted(void *controller, wf_link *link, void **arg)
+const struct wf_link_handler *peer_accept(void *controller, wf_link *link, void **arg)
 {
     struct controller *c = controller;
     const struct pki_subject *subject = wf_link_peer(link);

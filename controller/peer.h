@@ -21,7 +21,7 @@ struct peer {
 };
 
 /* For wf_listener_config.accepted; its arg is the controller. */
-const struct wf_link_handler *peer_accepted(void *controller, wf_link *link, void **arg);
+const struct wf_link_handler *peer_accept(void *controller, wf_link *link, void **arg);
 /* Lets an effect of a committed turn happen. */
 void peer_apply(struct controller *c, struct effect *effect);
 bool peer_is_online(const struct controller *c, enum pki_kind kind, const wf_id *id);

@@ -125,7 +125,7 @@ static void on_sweep(uv_timer_t *timer)
 static const struct wf_link_handler *on_accepted(void *arg, wf_link *link, void **link_arg)
 {
     struct program *p = arg;
-    const struct wf_link_handler *handler = peer_accepted(&p->c, link, link_arg);
+    const struct wf_link_handler *handler = peer_accept(&p->c, link, link_arg);
 
     if (handler != NULL && wf_link_alpn(link) != PKI_ALPN_LINK &&
         !uv_is_active((uv_handle_t *)&p->sweep))

@@ -265,7 +265,7 @@ weft_err store_begin(store *s)
     weft_err err;
 
     if (s->begun)
-        return WEFT_OK;
+        return s->broken == WEFT_OK ? WEFT_OK : WEFT_EIO;
     s->changes = sqlite3_total_changes64(s->db);
     err = store_run(s, store_sql(s, "BEGIN IMMEDIATE"), NULL);
     s->begun = err == WEFT_OK;

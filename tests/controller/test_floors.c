@@ -1,0 +1,368 @@
+/* Floors: raised for exactly what was withdrawn, and learned by whoever joins late. */
+#include "desk.h"
+#include "pki/floors.h"
+#include "proto/base/clock.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct desk d;
+
+static int open_desk(void **state)
+{
+    (void)state;
+    desk_open(&d);
+    return 0;
+}
+
+static int close_desk(void **state)
+{
+    (void)state;
+    desk_close(&d);
+    return 0;
+}
+
+static uint64_t version(void)
+{
+    uint64_t v = 0;
+
+    assert_int_equal(floors_version(&d.c.home, &v), WEFT_OK);
+    return v;
+}
+
+static Weft__Wire__Signed *one_grant(const struct node *n, Weft__Wire__GrantsResult **keep)
+{
+    assert_int_equal(desk_grants(&d, n, NULL, 0, keep), WEFT_OK);
+    assert_int_equal((*keep)->n_grants, 1);
+    return (*keep)->grants[0];
+}
+
+static void a_harmless_edit_cuts_nobody(void **state)
+{
+    Weft__Wire__GrantsResult *r;
+    const Weft__Wire__Signed *grant;
+    struct node n;
+    uint64_t before;
+
+    (void)state;
+    desk_do(&d, "service.create", "{\"name\":\"calm\",\"roles\":[\"#c\"]}");
+    desk_identity(&d, "calm-one", "[\"#k\"]", &n);
+    desk_do(&d, "allow", "{\"who\":\"#k\",\"type\":\"dial\",\"what\":\"@calm\"}");
+    grant = one_grant(&n, &r);
+    before = version();
+    desk_do(&d, "policy.create",
+            "{\"name\":\"more\",\"type\":\"dial\",\"identity_roles\":[\"#k\"],"
+            "\"service_roles\":[\"#c\"]}");
+    desk_do(&d, "policy.delete", "{\"name\":\"role.k-dial-calm\"}"); /* `more` still allows it */
+    desk_do(&d, "identity.update", "{\"name\":\"calm-one\",\"roles\":[\"#k\",\"#extra\"]}");
+    desk_do(&d, "service.update", "{\"name\":\"calm\",\"roles\":[\"#c\",\"#d\"]}");
+    desk_do(&d, "service.update", "{\"name\":\"calm\",\"mode\":\"both\"}");
+    desk_do(&d, "policy.update", "{\"name\":\"more\",\"semantic\":\"allOf\"}");
+    assert_int_equal(version(), before);
+    assert_int_equal(desk_check(&d, &n, grant, POLICY_DIAL), WEFT_OK);
+    wf_grants_result_free(r);
+    node_fini(&n);
+}
+
+/* Each way to withdraw kills the grant; granting again gives a living one. */
+static void every_way_to_withdraw_kills_the_grant(void **state)
+{
+    static const struct {
+        const char *undo, *undo_json, *redo, *redo_json;
+    } ways[] = {
+        {"disallow", "{\"who\":\"#w\",\"type\":\"dial\",\"what\":\"#v\"}", "allow",
+         "{\"who\":\"#w\",\"type\":\"dial\",\"what\":\"#v\"}"},
+        {"policy.update", "{\"name\":\"role.w-dial-role.v\",\"type\":\"bind\"}", "policy.update",
+         "{\"name\":\"role.w-dial-role.v\",\"type\":\"dial\"}"},
+        {"policy.update", "{\"name\":\"role.w-dial-role.v\",\"identity_roles\":[]}",
+         "policy.update", "{\"name\":\"role.w-dial-role.v\",\"identity_roles\":[\"#w\"]}"},
+        {"identity.update", "{\"name\":\"w-one\",\"roles\":[]}", "identity.update",
+         "{\"name\":\"w-one\",\"roles\":[\"#w\"]}"},
+        {"service.update", "{\"name\":\"v-one\",\"roles\":[]}", "service.update",
+         "{\"name\":\"v-one\",\"roles\":[\"#v\"]}"},
+        {"identity.disable", "{\"name\":\"w-one\"}", "identity.enable", "{\"name\":\"w-one\"}"},
+        {"policy.delete", "{\"name\":\"role.w-dial-role.v\"}", "allow",
+         "{\"who\":\"#w\",\"type\":\"dial\",\"what\":\"#v\"}"},
+    };
+    Weft__Wire__GrantsResult *r;
+    struct node n, bystander;
+    Weft__Wire__GrantsResult *kept;
+    const Weft__Wire__Signed *other;
+
+    (void)state;
+    desk_do(&d, "service.create", "{\"name\":\"v-one\",\"roles\":[\"#v\"]}");
+    desk_do(&d, "service.create", "{\"name\":\"by-service\"}");
+    desk_identity(&d, "w-one", "[\"#w\"]", &n);
+    desk_identity(&d, "bystander", "[]", &bystander);
+    desk_do(&d, "allow", "{\"who\":\"#w\",\"type\":\"dial\",\"what\":\"#v\"}");
+    desk_do(&d, "allow", "{\"who\":\"@bystander\",\"type\":\"dial\",\"what\":\"@by-service\"}");
+    other = one_grant(&bystander, &kept);
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        const Weft__Wire__Signed *grant = one_grant(&n, &r);
+        uint64_t before = version();
+
+        assert_int_equal(desk_check(&d, &n, grant, POLICY_DIAL), WEFT_OK);
+        desk_do(&d, ways[i].undo, "%s", ways[i].undo_json);
+        assert_int_equal(version(), before + 1);
+        assert_int_equal(desk_check(&d, &n, grant, POLICY_DIAL), WEFT_EREVOKED);
+        desk_do(&d, ways[i].redo, "%s", ways[i].redo_json);
+        assert_int_equal(desk_check(&d, &n, grant, POLICY_DIAL), WEFT_EREVOKED);
+        wf_grants_result_free(r);
+        /* A new grant is above the floor, though no millisecond may have passed. */
+        grant = one_grant(&n, &r);
+        assert_int_equal(desk_check(&d, &n, grant, POLICY_DIAL), WEFT_OK);
+        wf_grants_result_free(r);
+        assert_int_equal(desk_check(&d, &bystander, other, POLICY_DIAL), WEFT_OK);
+    }
+    {
+        const Weft__Wire__Signed *grant = one_grant(&n, &r);
+
+        desk_do(&d, "service.delete", "{\"name\":\"v-one\"}");
+        assert_int_equal(desk_check(&d, &n, grant, POLICY_DIAL), WEFT_EREVOKED);
+        wf_grants_result_free(r);
+    }
+    wf_grants_result_free(kept);
+    node_fini(&n);
+    node_fini(&bystander);
+}
+
+static void a_deleted_identity_is_cut_everywhere(void **state)
+{
+    struct node n;
+    struct pki_subject seen;
+
+    (void)state;
+    desk_identity(&d, "gone", "[]", &n);
+    desk_do(&d, "identity.delete", "{\"name\":\"gone\"}");
+    assert_int_equal(pki_trust_check_chain(d.c.home.trust, n.chain, PKI_IDENTITY, PKI_CLIENT, false,
+                                           wf_now_wall_ms(), &seen, NULL),
+                     WEFT_EREVOKED);
+    assert_int_equal(desk_call(&d, WHO_IDENTITY, &n.subject, "grants", wf_span_of("", 0)),
+                     WEFT_EREVOKED);
+    node_fini(&n);
+}
+
+static void who_never_enrolled_leaves_no_floor(void **state)
+{
+    uint64_t before = version();
+
+    (void)state;
+    desk_do(&d, "identity.create", "{\"name\":\"unborn\"}");
+    desk_do(&d, "identity.disable", "{\"name\":\"unborn\"}");
+    desk_do(&d, "identity.enable", "{\"name\":\"unborn\"}");
+    desk_do(&d, "identity.delete", "{\"name\":\"unborn\"}");
+    assert_int_equal(version(), before);
+}
+
+/* ---- the chain of records */
+
+struct reading {
+    pki_floors *floors;
+    uint64_t now;
+};
+
+static weft_err read_record(void *arg, uint64_t v, wf_span encoded)
+{
+    struct reading *r = arg;
+    Weft__Wire__Signed *record = NULL;
+    Weft__Wire__FloorsBody *body = NULL;
+    uint8_t digest[32];
+    bool changed;
+
+    assert_int_equal(wf_signed_decode(encoded.data, encoded.len, &record, NULL), WEFT_OK);
+    assert_int_equal(wf_floors_body_decode(record->body.data, record->body.len, &body, NULL),
+                     WEFT_OK);
+    assert_int_equal(body->version, v);
+    pki_record_digest(encoded, digest);
+    assert_int_equal(pki_floors_apply(r->floors, body, digest, r->now, &changed), WEFT_OK);
+    assert_true(changed);
+    wf_floors_body_free(body);
+    wf_signed_free(record);
+    return WEFT_OK;
+}
+
+/* What a node that holds `have` reads: all that is missing, each record applying. */
+static void catch_up(pki_floors *floors, uint64_t have)
+{
+    struct reading r = {floors, wf_now_wall_ms()};
+    uint64_t first;
+
+    assert_int_equal(floors_first_missing(&d.c.home, have, &first), WEFT_OK);
+    if (first != 0)
+        assert_int_equal(store_record_each(d.c.home.store, first, read_record, &r), WEFT_OK);
+    assert_int_equal(pki_floors_version(floors), version());
+}
+
+static void latecomers_learn_the_same_over_many_snapshots(void **state)
+{
+    pki_floors *early = pki_floors_new(), *late;
+    struct node n[8];
+    uint8_t a[32], b[32];
+
+    (void)state;
+    catch_up(early, 0);
+    for (unsigned i = 0; i < 8; i++) {
+        char name[16];
+
+        snprintf(name, sizeof name, "chain-%u", i);
+        desk_identity(&d, name, "[]", &n[i]);
+    }
+    for (unsigned i = 0; i < 700; i++) {
+        desk_do(&d, i / 8 % 2 == 0 ? "identity.disable" : "identity.enable",
+                "{\"name\":\"chain-%u\"}", i % 8);
+        if (i % 50 == 0)
+            catch_up(early, pki_floors_version(early));
+    }
+    catch_up(early, pki_floors_version(early));
+    late = pki_floors_new();
+    catch_up(late, 0);
+    pki_floors_digest(early, a);
+    pki_floors_digest(late, b);
+    assert_memory_equal(a, b, 32);
+    for (unsigned i = 0; i < 8; i++) {
+        bool cut = pki_floors_is_cut(early, PKI_IDENTITY, &n[i].subject.id, NULL);
+
+        /* 700 = 87 rounds of 8 and 4 more: the last for 0..3 was `enable`, for the rest `disable`.
+         */
+        assert_int_equal(cut, i >= 4);
+        assert_int_equal(pki_floors_is_cut(late, PKI_IDENTITY, &n[i].subject.id, NULL), cut);
+        node_fini(&n[i]);
+    }
+    /* The chain didn't grow with history. */
+    {
+        uint64_t base;
+
+        assert_int_equal(store_record_base(d.c.home.store, &base), WEFT_OK);
+        assert_true(base > 1 && version() - base <= FLOORS_CHAIN_MAX);
+    }
+    pki_floors_free(early);
+    pki_floors_free(late);
+}
+
+/* ---- against the naive way: all pairs before and after */
+
+#define PEOPLE 6
+#define SERVICES 5
+
+static bool allowed(const char *identity, const char *service, const char *type)
+{
+    json_t *answer;
+    bool yes;
+
+    desk_do(&d, "explain", "{\"identity\":\"%s\",\"service\":\"%s\",\"type\":\"%s\"}", identity,
+            service, type);
+    answer = desk_json(&d);
+    yes = json_is_true(json_object_get(answer, "allowed"));
+    json_decref(answer);
+    return yes;
+}
+
+static uint64_t next_random(uint64_t *seed)
+{
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    return *seed;
+}
+
+static void roles_text(uint64_t *seed, char *out, size_t cap)
+{
+    size_t n = next_random(seed) % 3, len = 0;
+
+    len += (size_t)snprintf(out, cap, "[");
+    for (size_t i = 0; i < n; i++)
+        len += (size_t)snprintf(out + len, cap - len, "%s\"#%c\"", i > 0 ? "," : "",
+                                (int)('a' + next_random(seed) % 3));
+    snprintf(out + len, cap - len, "]");
+}
+
+static void random_edit(uint64_t *seed)
+{
+    char roles[64], other[64];
+
+    roles_text(seed, roles, sizeof roles);
+    roles_text(seed, other, sizeof other);
+    switch (next_random(seed) % 3) {
+    case 0:
+        desk_do(&d, "identity.update", "{\"name\":\"p%u\",\"roles\":%s}",
+                (unsigned)(next_random(seed) % PEOPLE), roles);
+        return;
+    case 1:
+        desk_do(&d, "service.update", "{\"name\":\"s%u\",\"roles\":%s}",
+                (unsigned)(next_random(seed) % SERVICES), roles);
+        return;
+    default:
+        desk_do(&d, "policy.update",
+                "{\"name\":\"q%u\",\"type\":\"%s\",\"semantic\":\"%s\",\"identity_roles\":%s,"
+                "\"service_roles\":%s}",
+                (unsigned)(next_random(seed) % 3), next_random(seed) & 1 ? "dial" : "bind",
+                next_random(seed) & 1 ? "anyOf" : "allOf", roles, other);
+    }
+}
+
+static void random_edits_kill_exactly_the_pairs_that_were_allowed_and_are_not(void **state)
+{
+    static const char *const types[] = {"dial", "bind"};
+    uint64_t seed = 0x1234567890abcdefull;
+    struct node n[PEOPLE];
+    unsigned killed = 0, kept = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < PEOPLE; i++) {
+        char name[8];
+
+        snprintf(name, sizeof name, "p%u", i);
+        desk_identity(&d, name, "[\"#a\"]", &n[i]);
+    }
+    for (unsigned i = 0; i < SERVICES; i++)
+        desk_do(&d, "service.create", "{\"name\":\"s%u\",\"roles\":[\"#b\"]}", i);
+    for (unsigned i = 0; i < 3; i++)
+        desk_do(&d, "policy.create",
+                "{\"name\":\"q%u\",\"type\":\"dial\",\"identity_roles\":[\"#a\"],"
+                "\"service_roles\":[\"#b\"]}",
+                i);
+    for (unsigned round = 0; round < 60; round++) {
+        static const char *all[SERVICES + 1] = {"s0", "s1", "s2", "s3", "s4", NULL};
+        Weft__Wire__GrantsResult *r[PEOPLE];
+
+        for (unsigned i = 0; i < PEOPLE; i++)
+            assert_int_equal(desk_grants(&d, &n[i], all, 0, &r[i]), WEFT_OK);
+        random_edit(&seed);
+        for (unsigned i = 0; i < PEOPLE; i++) {
+            for (size_t g = 0; g < r[i]->n_grants; g++) {
+                Weft__Wire__GrantBody *body = NULL;
+                weft_err err;
+                bool still;
+
+                assert_int_equal(wf_grant_body_decode(r[i]->grants[g]->body.data,
+                                                      r[i]->grants[g]->body.len, &body, NULL),
+                                 WEFT_OK);
+                still = allowed(n[i].subject.name, body->service_name,
+                                types[body->role == WEFT__WIRE__ROLE__ROLE_BIND]);
+                err = desk_check(&d, &n[i], r[i]->grants[g], (enum policy_type)body->role);
+                assert_int_equal(err, still ? WEFT_OK : WEFT_EREVOKED);
+                killed += !still;
+                kept += still;
+                wf_grant_body_free(body);
+            }
+            wf_grants_result_free(r[i]);
+        }
+    }
+    assert_true(killed > 20 && kept > 20);
+    for (unsigned i = 0; i < PEOPLE; i++)
+        node_fini(&n[i]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_harmless_edit_cuts_nobody),
+        cmocka_unit_test(every_way_to_withdraw_kills_the_grant),
+        cmocka_unit_test(a_deleted_identity_is_cut_everywhere),
+        cmocka_unit_test(who_never_enrolled_leaves_no_floor),
+        cmocka_unit_test(latecomers_learn_the_same_over_many_snapshots),
+        cmocka_unit_test(random_edits_kill_exactly_the_pairs_that_were_allowed_and_are_not),
+    };
+
+    return cmocka_run_group_tests(tests, open_desk, close_desk);
+}

@@ -21,6 +21,8 @@ uint32_t dial_distance(void *arg, const wf_id *id)
 {
     struct router *router = arg;
 
+    if (members_find(&router->members, router->trust, id, wf_now_wall_ms()) == NULL)
+        return UINT32_MAX;
     return paths_distance(router->paths, id);
 }
 

@@ -133,7 +133,8 @@ void link_state_announce(struct router *router);
 void link_state_take(struct router *router, struct peer *from, Weft__Wire__LinkState *message);
 /* All that is known, to one that came up. */
 void link_states_send(struct router *router, wf_link *link);
-void link_state_forget(struct router *router, const wf_id *id);
+/* Forgets those of routers that are cut. */
+void link_states_prune(struct router *router);
 
 /* ---- dial.c */
 void dial_from_edge(struct edge *edge, Weft__Wire__Setup *setup);

@@ -2,9 +2,11 @@
  * Link states: each router signs who its neighbours are, and everyone passes
  * each on once. Whether a link counts is router/path.h's word.
  *
- * Failure modes: not signed by the router's own key, no member, not newer than
- * the one known: not taken and not passed on. Our own, newer than we are (we
- * restarted with a clock behind): we go on above it.
+ * Failure modes: not signed by the router's own key, its certificate is cut, not
+ * newer than the one known: not taken and not passed on. Our own, newer than we
+ * are (we restarted with a clock behind): we go on above it. That a router is a
+ * member is asked by its neighbours when it links, and when a path to it is
+ * chosen: its record may come here later than its links do.
  */
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
@@ -43,13 +45,19 @@ void link_states_fini(struct router *router)
     router->link_states = NULL;
 }
 
-void link_state_forget(struct router *router, const wf_id *id)
+void link_states_prune(struct router *router)
 {
-    struct link_state *state = wf_map_remove(router->link_states, id->b, sizeof id->b);
+    const pki_floors *floors = pki_trust_floors(router->trust);
+    size_t cursor = 0;
+    struct link_state *state;
 
-    paths_remove(router->paths, id);
-    if (state != NULL)
+    while ((state = wf_map_next(router->link_states, &cursor)) != NULL) {
+        if (!pki_floors_is_cut(floors, PKI_ROUTER, &state->router, NULL))
+            continue;
+        wf_map_remove(router->link_states, state->router.b, sizeof state->router.b);
+        paths_remove(router->paths, &state->router);
         link_state_free(state);
+    }
 }
 
 /* Keeps what was verified, so that it can be sent to routers that come later. */
@@ -205,8 +213,8 @@ static weft_err verify(struct router *router, const Weft__Wire__LinkState *messa
     if (!wf_id_equal(&id, &who.id))
         return wf_fail(why, WEFT_ECREDENTIAL, "it names another router than its signer");
     member = members_find(&router->members, router->trust, &id, now);
-    if (member == NULL || !member_has_pin(member, &who.pin))
-        return wf_fail(why, WEFT_EREFUSED, "its router is no member with this key");
+    if (member != NULL && !member_has_pin(member, &who.pin))
+        return wf_fail(why, WEFT_EREFUSED, "its router is a member with another key");
     return WEFT_OK;
 }
 

@@ -158,7 +158,10 @@ static void send_all_terminators(struct router *router, wf_link *link)
     free(bundle);
 }
 
-/* ---- terminators that come */
+/*
+ * ---- terminators that come. Whether the router that holds one is a member is
+ * asked when it is chosen: its record may be known here only later.
+ */
 
 static void take_one(struct router *router, struct peer *from,
                      const Weft__Wire__Terminator *message)
@@ -181,9 +184,6 @@ static void take_one(struct router *router, struct peer *from,
                                    &host, &why);
     if (err == WEFT_OK && wf_id_equal(&bind.router, &router->identity.id))
         err = wf_fail(&why, WEFT_EREFUSED, "it is bound here, or was");
-    else if (err == WEFT_OK &&
-             members_find(&router->members, router->trust, &bind.router, now) == NULL)
-        err = wf_fail(&why, WEFT_EREFUSED, "it is bound at a router that is no member");
     if (err == WEFT_OK)
         err = binds_add(&router->binds, &bind, &host, message->bind, message->grant, chain, NULL,
                         &terminator, &learned);

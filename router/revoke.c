@@ -147,8 +147,7 @@ static void check_bind(void *arg, struct terminator *terminator)
         pki_trust_check_again(router->trust, &terminator->host, look->now, NULL) == WEFT_OK &&
         bind->grant.epoch >= pki_floors_for_grant(look->floors, &bind->subject, &bind->service,
                                                   WEFT__WIRE__ROLE__ROLE_BIND) &&
-        (terminator->wire != NULL ||
-         members_find(&router->members, router->trust, &bind->router, look->now) != NULL);
+        !pki_floors_is_cut(look->floors, PKI_ROUTER, &bind->router, NULL);
 
     if (stands) {
         router_sweep_by(router, bind->expiry);
@@ -186,6 +185,7 @@ void revoke_check_all(struct router *router)
         router_set_dirty(router, DIRTY_MEMBERS);
         router_after_members(router);
     }
+    link_states_prune(router);
     circuits_each(&router->circuits, check_circuit, &look);
     binds_each(&router->binds, check_bind, &look);
     check_edges(router, look.now);

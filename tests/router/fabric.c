@@ -300,7 +300,7 @@ void raw_init_as(struct raw *r, struct fabric *f, enum pki_kind kind, const char
     r->tls = authority_tls(&r->node, r->trust);
 }
 
-void raw_open(struct raw *r, struct station *s)
+void raw_start(struct raw *r, struct station *s)
 {
     const struct wf_link_config config = {
         .tls = r->tls,
@@ -312,13 +312,22 @@ void raw_open(struct raw *r, struct station *s)
         .handler = &raw_handler,
         .arg = r,
     };
-    const struct router_counters *c = station_counters(s);
-    uint64_t links = c->edges + c->routers;
 
     assert_null(r->link);
     assert_int_equal(wf_link_dial(r->f->net, &s->address, &config, &r->link), WEFT_OK);
-    fabric_wait(r->f, 5000,
-                r->is_up && station_counters(s)->edges + station_counters(s)->routers == links + 1);
+}
+
+static uint64_t links_of(struct station *s)
+{
+    return station_counters(s)->edges + station_counters(s)->routers;
+}
+
+void raw_open(struct raw *r, struct station *s)
+{
+    uint64_t before = links_of(s);
+
+    raw_start(r, s);
+    fabric_wait(r->f, 5000, r->is_up && links_of(s) == before + 1);
 }
 
 void raw_fini(struct raw *r)

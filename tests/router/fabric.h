@@ -113,8 +113,9 @@ struct raw {
 void raw_init(struct raw *r, struct fabric *f, const char *name);
 /* As another kind of node; a router shows this member record (taken; NULL: none). */
 void raw_init_as(struct raw *r, struct fabric *f, enum pki_kind kind, const char *name);
-void raw_open(struct raw *r, struct station *s); /* and waits until it is up */
-void raw_pause(struct raw *r);                   /* doesn't read from its socket any more */
+void raw_open(struct raw *r, struct station *s);  /* and waits until it is up */
+void raw_start(struct raw *r, struct station *s); /* and doesn't wait */
+void raw_pause(struct raw *r);                    /* doesn't read from its socket any more */
 void raw_resume(struct raw *r);
 void raw_fini(struct raw *r); /* closes the link if need be */
 

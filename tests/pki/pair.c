@@ -1,4 +1,6 @@
 #include "tests/pki/pair.h"
+#include "proto/base/clock.h"
+#include "tests/helpers/test.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -87,4 +89,67 @@ void pair_settle(struct pair *p)
         pair_carry(&p->client, &p->server, 0);
         pair_carry(&p->server, &p->client, 0);
     }
+}
+
+/* ---- who meets in the tests */
+
+int open_world(void **state)
+{
+    struct world *w = calloc(1, sizeof *w);
+    authority_init(&w->a, "test.weft", wf_now_wall_ms());
+    authority_issue(&w->a, PKI_ROUTER, "r1", &w->router);
+    authority_issue(&w->a, PKI_IDENTITY, "ci", &w->ci);
+    authority_issue(&w->a, PKI_IDENTITY, "host", &w->host);
+    w->near = authority_trust(&w->a);
+    w->far = authority_trust(&w->a);
+    w->router_ctx = authority_tls(&w->router, w->far);
+    w->host_ctx = authority_tls(&w->host, w->far);
+    w->ci_ctx = authority_tls(&w->ci, w->near);
+    *state = w;
+    return 0;
+}
+
+int close_world(void **state)
+{
+    struct world *w = *state;
+    pki_tls_ctx_unref(w->router_ctx);
+    pki_tls_ctx_unref(w->host_ctx);
+    pki_tls_ctx_unref(w->ci_ctx);
+    pki_trust_unref(w->near);
+    pki_trust_unref(w->far);
+    authority_node_fini(&w->router);
+    authority_node_fini(&w->ci);
+    authority_node_fini(&w->host);
+    authority_fini(&w->a);
+    free(w);
+    return 0;
+}
+
+const struct pki_tls_config link_to_router = {.alpn = PKI_ALPN_LINK, .kinds = PKI_ROUTER};
+const struct pki_tls_config link_from_identity = {.alpn = PKI_ALPN_LINK, .kinds = PKI_IDENTITY};
+const struct pki_tls_config e2e_to_host = {.alpn = PKI_ALPN_E2E, .kinds = PKI_IDENTITY};
+const struct pki_tls_config e2e_from_dialer = {
+    .alpn = PKI_ALPN_E2E, .kinds = PKI_IDENTITY, .half_rtt = true};
+
+void meet(struct pair *p, const struct world *w)
+{
+    pair_open(p, w->ci_ctx, link_to_router, w->router_ctx, link_from_identity);
+    pair_settle(p);
+    assert_int_equal(p->client.err, WEFT_OK);
+    assert_int_equal(p->server.err, WEFT_OK);
+    assert_true(pki_tls_is_up(p->client.tls));
+    assert_true(pki_tls_is_up(p->server.tls));
+}
+
+void say(struct end *end, const void *data, size_t len)
+{
+    wf_why why = {.text = ""};
+    assert_true(pki_tls_can_write(end->tls));
+    assert_int_equal(pki_tls_write(end->tls, data, len, &why), WEFT_OK);
+}
+
+void assert_heard(const struct end *end, const void *data, size_t len)
+{
+    assert_int_equal(end->heard.len, len);
+    assert_memory_equal(end->heard.data, data, len);
 }

@@ -3,6 +3,7 @@
 #define TESTS_PKI_PAIR_H
 
 #include "pki/tls.h"
+#include "tests/helpers/authority.h"
 
 struct end {
     pki_tls *tls; /* owned */
@@ -29,5 +30,27 @@ void pair_carry(struct end *from, struct end *to, size_t step);
 void pair_feed(struct end *to, const void *data, size_t len);
 /* Carries both ways until nothing moves. */
 void pair_settle(struct pair *p);
+
+/* ---- who meets in the tests */
+
+/* A router that serves, an identity and a host that dial; each end with a trust of its own. */
+struct world {
+    struct authority a;
+    struct authority_node router, ci, host;
+    pki_trust *near, *far; /* what the clients and what the servers believe */
+    pki_tls_ctx *router_ctx, *ci_ctx, *host_ctx;
+};
+
+/* A CMocka setup and its teardown. */
+int open_world(void **state);
+int close_world(void **state);
+
+extern const struct pki_tls_config link_to_router, link_from_identity, e2e_to_host, e2e_from_dialer;
+
+/* The identity and the router, up on both sides. */
+void meet(struct pair *p, const struct world *w);
+/* Writes, and asserts that it may. */
+void say(struct end *end, const void *data, size_t len);
+void assert_heard(const struct end *end, const void *data, size_t len);
 
 #endif

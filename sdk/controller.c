@@ -38,6 +38,7 @@ static void on_up(wf_uplink *uplink, void *arg, wf_link *link, const Weft__Wire_
     (void)uplink;
     used(e);
     e->controller.is_up = true;
+    e->controller.failures = 0;
     wf_endpoint_event(e, WEFT_EVENT_CONTROLLER_UP, WEFT_OK, wf_link_remote(link));
     uint64_t have = pki_floors_version(pki_trust_floors(e->trust));
     if (hello->floors_version > have) {
@@ -93,6 +94,25 @@ static void on_control(wf_uplink *uplink, void *arg, Weft__Wire__Control *messag
     }
 }
 
+static void tell_all_waiting(weft_endpoint *e, weft_err err, const char *why)
+{
+    wf_node told;
+    wf_list_init(&told);
+    for (wf_node *n = e->controller.fetches.next; n != &e->controller.fetches; n = n->next) {
+        struct wf_fetch *fetch = wf_container_of(n, struct wf_fetch, node);
+        while (!wf_list_is_empty(&fetch->waits)) {
+            wf_node *wait = fetch->waits.next;
+            wf_list_remove(wait);
+            wf_list_push(&told, wait);
+        }
+    }
+    while (!wf_list_is_empty(&told)) {
+        struct wf_wait *wait = wf_container_of(told.next, struct wf_wait, node);
+        wf_list_remove(&wait->node);
+        wait->done(wait, err, why);
+    }
+}
+
 static void on_down(wf_uplink *uplink, void *arg, weft_err err, const wf_why *why,
                     uint64_t retry_ms)
 {
@@ -101,10 +121,16 @@ static void on_down(wf_uplink *uplink, void *arg, weft_err err, const wf_why *wh
     (void)retry_ms;
     const char *text =
         why != NULL && why->text[0] != '\0' ? why->text : weft_err_sentence((int)err);
-    wf_log_info("controller: %s", text);
-    e->controller.is_up = false;
-    wf_endpoint_event(e, err == WEFT_EREVOKED ? WEFT_EVENT_REVOKED : WEFT_EVENT_CONTROLLER_DOWN,
-                      err, text);
+    if (e->controller.is_up || e->controller.failures == 0) {
+        wf_log_info("controller: %s", text);
+        e->controller.is_up = false;
+        wf_endpoint_event(e, err == WEFT_EREVOKED ? WEFT_EVENT_REVOKED : WEFT_EVENT_CONTROLLER_DOWN,
+                          err, text);
+    }
+    /* Every address has failed: the call goes on, but who waits for it can decide now. */
+    if (++e->controller.failures >= e->identity.controller_count)
+        tell_all_waiting(e, err == WEFT_EREVOKED || err == WEFT_EEXPIRED ? err : WEFT_EUNREACHABLE,
+                         text);
 }
 
 static void on_closed(wf_uplink *uplink, void *arg)
@@ -112,6 +138,7 @@ static void on_closed(wf_uplink *uplink, void *arg)
     weft_endpoint *e = arg;
     (void)uplink;
     e->controller.uplink = NULL;
+    e->controller.failures = 0;
     e->controller.is_closing = e->controller.is_up = false;
     wf_endpoint_go_on_closing(e);
 }

@@ -50,6 +50,7 @@ struct wf_controller {
     bool is_closing;
     bool is_up;
     uint64_t used;   /* mono ms of the last use */
+    size_t failures; /* since it was up, or wanted */
     size_t calls;    /* that await their answer */
     wf_node fetches; /* struct wf_fetch */
 };

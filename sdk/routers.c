@@ -99,12 +99,14 @@ static void on_down(void *arg, wf_edge *edge, weft_err err, const wf_why *why, u
     wf_why *last = &e->routers.last_why;
     (void)wf_fail(last, err, "router %s: %s", wf_edge_router(edge)->name,
                   why != NULL && why->text[0] != '\0' ? why->text : weft_err_sentence(err));
+    bool was_failed = route->failed;
     route->failed = true;
+    if (route->is_up || !was_failed)
+        wf_log_info("%s", last->text);
     if (route->is_up) {
         route->is_up = false;
         wf_endpoint_event(e, WEFT_EVENT_ROUTER_DOWN, err, last->text);
     }
-    wf_log_info("%s", last->text);
     wf_listeners_edge_lost(e, edge, last->text);
     if (e->routers.racing)
         race_on(e);

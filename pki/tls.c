@@ -427,6 +427,14 @@ static bool write_record(pki_tls *tls, const uint8_t *data, size_t len, size_t *
     return SSL_write_ex(tls->ssl, data, len, written) == 1;
 }
 
+/* Nothing that a peer can do: output refused, or libssl could not seal. */
+static weft_err write_failed(const pki_tls *tls, wf_why *why)
+{
+    if (tls->bio_err != WEFT_OK)
+        return wf_fail(why, tls->bio_err, "what TLS has to send was not taken");
+    return pki_openssl_fail(why, WEFT_EINTERNAL, "TLS could not seal a record");
+}
+
 weft_err pki_tls_write(pki_tls *tls, const uint8_t *data, size_t len, wf_why *why)
 {
     if (tls->state == TLS_FAILED)
@@ -437,8 +445,7 @@ weft_err pki_tls_write(pki_tls *tls, const uint8_t *data, size_t len, wf_why *wh
     while (len > 0) {
         size_t written = 0, part = len < TLS_RECORD_PLAINTEXT ? len : TLS_RECORD_PLAINTEXT;
         if (!write_record(tls, data, part, &written) || written == 0)
-            return tls->bio_err != WEFT_OK ? fail(tls, tls->bio_err)
-                                           : fail(tls, from_queue(tls, why));
+            return fail(tls, write_failed(tls, why));
         data += written;
         len -= written;
     }

@@ -192,11 +192,15 @@ static int on_verify(X509_STORE_CTX *store, void *arg)
 
 /* ---- the context */
 
-/* The first list that the library at hand knows: post-quantum hybrid from OpenSSL 3.5 on. */
+/*
+ * The first list that the library at hand knows. OpenSSL 3.5 has the post-quantum hybrid and its
+ * own marks: both shares are sent, so that an older peer needs no second hello, and the hybrid is
+ * preferred. None is const, as libssl's macro casts that away.
+ */
 static bool set_groups(SSL_CTX *ctx)
 {
-    /* Not const, as libssl's macros cast that away. */
-    static char lists[][32] = {"X25519MLKEM768:X25519:P-256", "X25519:P-256"};
+    static char lists[][40] = {"*X25519MLKEM768/*X25519:P-256", "X25519MLKEM768:X25519:P-256",
+                               "X25519:P-256"};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         if (SSL_CTX_set1_groups_list(ctx, lists[i]) == 1)
             return true;

@@ -268,10 +268,12 @@ weft_err pki_trust_apply_floors(pki_trust *trust, const Weft__Wire__Signed *set,
     uint8_t digest[32];
     pki_record_digest(wf_span_of(encoded.data, encoded.len), digest);
     err = pki_floors_apply(trust->floors, body, digest, now, changed);
-    if (err != WEFT_OK)
+    if (err == WEFT_ECONFLICT)
         wf_fail(why, err, "revocations of version %llu don't follow on version %llu",
                 (unsigned long long)body->version,
                 (unsigned long long)pki_floors_version(trust->floors));
+    else if (err != WEFT_OK)
+        wf_fail(why, err, "revocations can't be taken: %s", weft_err_sentence(err));
 out:
     wf_floors_body_free(body);
     wf_buf_fini(&encoded);

@@ -456,6 +456,25 @@ static void a_flood_of_key_updates_is_cut_off(void **state)
     pair_close(&p);
 }
 
+static void a_stranger_who_must_say_hello_twice_comes_up_with_a_host(void **state)
+{
+    struct world *w = *state;
+    struct stranger s;
+    struct pair p;
+    static char groups[] = "P-384:X25519"; /* the share it sends first is none of ours */
+    pair_open(&p, w->ci_ctx, e2e_to_host, w->host_ctx, e2e_from_dialer);
+    stranger_open(&s, false, &w->ci);
+    offer(&s, "weft-e2e/1");
+    assert_int_equal(SSL_set1_groups_list(s.ssl, groups), 1);
+    stranger_meets(&s, &p.server);
+    assert_int_equal(p.server.err, WEFT_OK);
+    assert_true(pki_tls_is_up(p.server.tls));
+    assert_string_equal(pki_tls_peer(p.server.tls)->name, "ci");
+    say(&p.server, "hello", 5);
+    stranger_close(&s);
+    pair_close(&p);
+}
+
 static void garbage_is_refused(void **state)
 {
     struct world *w = *state;
@@ -521,6 +540,7 @@ int main(void)
         IN_WORLD(a_server_without_alpn_is_refused),
         IN_WORLD(tls_1_2_is_refused),
         IN_WORLD(a_flood_of_key_updates_is_cut_off),
+        IN_WORLD(a_stranger_who_must_say_hello_twice_comes_up_with_a_host),
         IN_WORLD(garbage_is_refused),
         IN_WORLD(a_handshake_without_end_is_cut_off),
     };

@@ -5,7 +5,7 @@
 
 weft_err pki_json_load(wf_span text, const char *what, json_t **out, wf_why *why)
 {
-    json_error_t error;
+    json_error_t error = {.line = -1}; /* jansson leaves it alone if memory fails early */
     json_t *json = json_loadb((const char *)text.data, text.len, JSON_REJECT_DUPLICATES, &error);
     if (json == NULL && json_error_code(&error) == json_error_out_of_memory) {
         return wf_fail(why, WEFT_ENOMEM, "no memory to read the %s", what);

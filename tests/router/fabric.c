@@ -392,7 +392,7 @@ void raw_dial(struct raw *r, const struct raw_dial *dial)
             authority_grant(&r->f->a, &r->node, &r->f->service, "web", WEFT__WIRE__ROLE__ROLE_DIAL);
     control.of_case = WEFT__WIRE__CONTROL__OF_SETUP;
     control.setup = &setup;
-    assert_int_equal(wf_link_send_control(r->link, &control), WEFT_OK);
+    assert_true(wf_link_send_control(r->link, &control) == WEFT_OK || r->may_fail);
     wf_signed_free(own);
 }
 
@@ -410,7 +410,7 @@ void raw_answer(struct raw *r, uint32_t to, uint32_t label, uint64_t window, uin
     reply.first = wf_pb_bytes(first, first_len);
     control.of_case = WEFT__WIRE__CONTROL__OF_SETUP_REPLY;
     control.setup_reply = &reply;
-    assert_int_equal(wf_link_send_control(r->link, &control), WEFT_OK);
+    assert_true(wf_link_send_control(r->link, &control) == WEFT_OK || r->may_fail);
 }
 
 void raw_data(struct raw *r, uint32_t label, const void *data, size_t len)

@@ -94,6 +94,7 @@ struct raw {
     uint64_t floors_version;     /* to say in our Hello */
     Weft__Wire__Signed *member;  /* owned; to show in our Hello */
     uint64_t bytes_of[RAW_SEEN]; /* DATA by label modulo RAW_SEEN */
+    bool may_fail;               /* its own sending may: memory is short */
     bool answers_close;          /* sends the CLOSE back, as an endpoint should (the default) */
 
     unsigned setup_count, reply_count, bind_count, close_count, ack_count, data_count, floors_count;

@@ -152,13 +152,18 @@ struct flip {
     int from;
     size_t at;
     uint8_t mask;
+    bool done;
+    struct trace actual;
 };
 
 static bool flip_it(void *arg, int from, uint64_t offset, uint8_t *bytes, size_t *len)
 {
-    const struct flip *flip = arg;
-    if (from == flip->from && flip->at >= offset && flip->at < offset + *len)
+    struct flip *flip = arg;
+    (void)trace_it(&flip->actual, from, offset, bytes, len);
+    if (from == flip->from && flip->at >= offset && flip->at < offset + *len) {
         bytes[flip->at - offset] ^= flip->mask;
+        flip->done = true;
+    }
     return true;
 }
 
@@ -171,13 +176,14 @@ static void each_flipped_byte_is_an_error_and_nothing_behind_it_is_delivered(voi
     size_t stride = getenv("WEFT_FULL") != NULL ? 1 : STRIDE;
     for (int from = 0; from < 2; from++) {
         for (size_t at = trace.len[from] % stride; at < trace.len[from]; at += stride) {
-            struct flip flip = {.from = from, .at = at, .mask = (uint8_t)(1u << at % 8)};
+            static struct flip flip;
+            flip = (struct flip){.from = from, .at = at, .mask = (uint8_t)(1u << at % 8)};
             t->meddle = flip_it;
             t->meddle_arg = &flip;
             play();
-            if (is_ignored(&trace, from, at) && is_complete())
+            if (is_ignored(&flip.actual, from, at) && is_complete())
                 ignored++;
-            else
+            else if (flip.done)
                 assert_detected(1 - from);
             talk_close(t);
             tried++;
@@ -349,14 +355,16 @@ static void records_of_another_session_are_an_error(void **state)
 struct cut {
     int from;
     size_t at;
+    bool done;
 };
 
 static bool cut_it(void *arg, int from, uint64_t offset, uint8_t *bytes, size_t *len)
 {
-    const struct cut *cut = arg;
+    struct cut *cut = arg;
     (void)bytes;
     if (from != cut->from || cut->at >= offset + *len)
         return true;
+    cut->done = true;
     *len = cut->at > offset ? (size_t)(cut->at - offset) : 0;
     return *len > 0;
 }
@@ -373,8 +381,10 @@ static void a_stream_cut_at_any_point_never_ends_cleanly(void **state)
             t->meddle = cut_it;
             t->meddle_arg = &cut;
             play();
-            assert_false(is_complete());
-            assert_detected(1 - from);
+            if (cut.done) {
+                assert_false(is_complete());
+                assert_detected(1 - from);
+            }
             talk_close(t);
         }
 }

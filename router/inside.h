@@ -68,13 +68,16 @@ struct router {
     struct floor_log floors;
 
     wf_node edges, peers;
-    wf_listener *listener; /* owned; NULL once closed */
-    wf_uplink *controller; /* owned; NULL: none, or closed */
-    bool is_syncing;       /* a "sync" awaits its answer */
-    bool sync_again;       /* and another is wanted */
-    bool is_reporting;     /* likewise for "sessions" */
-    uint64_t asked_have;   /* the version at which we last asked for floors, and */
-    uint64_t asked_at;     /* when (monotonic ms) */
+    wf_listener *listener;   /* owned; NULL once closed */
+    wf_uplink *controller;   /* owned; NULL: none, or closed */
+    bool is_syncing;         /* a "sync" awaits its answer */
+    bool sync_again;         /* and another is wanted */
+    bool is_reporting;       /* likewise for "sessions" */
+    bool was_away;           /* the controller: said once in the log */
+    struct renewal *renewal; /* owned; NULL unless our certificate is being renewed */
+    uint64_t renew_again;    /* wall ms; not before */
+    uint64_t asked_have;     /* the version at which we last asked for floors, and */
+    uint64_t asked_at;       /* when (monotonic ms) */
     ProtobufCBinaryData hello_chain[WF_CHAIN_DEPTH]; /* views into identity.chain */
 
     unsigned dirty; /* DIRTY_... */
@@ -155,6 +158,12 @@ void revoke_cut_sessions(struct router *router, const Weft__Wire__Notice *notice
 weft_err sync_open(struct router *router, const wf_address *controllers, size_t count);
 void sync_now(struct router *router);
 void sync_close(struct router *router);
+
+/* ---- renew.c */
+/* Has the sweep come by when our certificate is due. */
+void renew_plan(struct router *router);
+void renew_if_due(struct router *router);
+void renew_close(struct router *router);
 
 /* ---- report.c */
 void report_changed(void *router);

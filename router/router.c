@@ -261,6 +261,8 @@ static void on_sweep(uv_timer_t *timer)
     revoke_check_all(router);
     if (own == NULL || own->info.expiry < wf_now_wall_ms() + WF_MEMBER_LIFE_MS / 2)
         sync_now(router);
+    renew_if_due(router);
+    renew_plan(router);
     router_sweep_by(router, UINT64_MAX);
 }
 
@@ -391,6 +393,7 @@ weft_err router_open(wf_net *net, struct pki_identity *identity,
         wf_log_error("can't look for the controller: %s", weft_err_sentence((int)WEFT_ENOMEM));
     link_state_announce(router);
     router_after_members(router);
+    renew_plan(router);
     *out = router;
     return WEFT_OK;
 fail:
@@ -487,6 +490,7 @@ static void close_all(struct router *router)
     save(router);
     edges_close(router);
     peers_close(router);
+    renew_close(router);
     sync_close(router);
     for (size_t i = 0; i < ROUTER_TIMERS; i++)
         uv_close((uv_handle_t *)&router->timers[i], timer_closed);

@@ -111,8 +111,10 @@ static void controller_up(wf_uplink *uplink, void *arg, wf_link *link,
 
     (void)uplink;
     (void)hello;
+    router->was_away = false;
     wf_log_info("the controller is there (%s)", wf_link_remote(link));
     sync_now(router);
+    renew_if_due(router);
     report_changed(router);
 }
 
@@ -142,11 +144,14 @@ static void controller_control(wf_uplink *uplink, void *arg, Weft__Wire__Control
 static void controller_down(wf_uplink *uplink, void *arg, weft_err err, const wf_why *why,
                             uint64_t retry_ms)
 {
+    struct router *router = arg;
+
     (void)uplink;
-    (void)arg;
     (void)err;
-    wf_log_info("no controller: %s; again in %llu ms. Dials and circuits go on without it",
-                why->text, (unsigned long long)retry_ms);
+    wf_log(router->was_away ? WF_LOG_DEBUG : WF_LOG_INFO,
+           "no controller: %s; again in %llu ms. Dials and circuits go on without it", why->text,
+           (unsigned long long)retry_ms);
+    router->was_away = true;
 }
 
 static void controller_closed(wf_uplink *uplink, void *arg)

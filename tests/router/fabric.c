@@ -442,11 +442,12 @@ void raw_close(struct raw *r, uint32_t label, weft_err code)
 struct raw_circuit raw_connect(struct raw *dialer, struct raw *host, uint64_t window)
 {
     static uint32_t next = 1000;
-    struct raw_circuit c = {.dialer_in = next++, .host_in = next++};
+    struct raw_circuit c = {.dialer_in = next, .host_in = next + 1};
     unsigned setups = host->setup_count, replies = dialer->reply_count;
     const struct raw_setup *setup = &host->setups[setups % RAW_SEEN];
     const struct raw_reply *reply = &dialer->replies[replies % RAW_SEEN];
 
+    next += 2;
     raw_dial(dialer, &(struct raw_dial){.label = c.dialer_in, .window = window});
     fabric_wait(dialer->f, 5000, host->setup_count == setups + 1);
     raw_answer(host, setup->label, c.host_in, setup->window, 0, NULL, 0);

@@ -42,8 +42,9 @@ static weft_err broke(store *s, int rc, const char *doing)
 {
     if (s->broken == WEFT_OK) {
         s->broken = rc == SQLITE_NOMEM ? WEFT_ENOMEM : WEFT_EIO;
-        wf_fail(&s->why, s->broken, "the store failed while %s: %s (%s)", doing,
-                sqlite3_errmsg(s->db), sqlite3_errstr(sqlite3_extended_errcode(s->db)));
+        wf_fail(&s->why, s->broken,
+                "the store failed while %s: %s; look at its disk: space, errors", doing,
+                sqlite3_errmsg(s->db));
     }
     return WEFT_EIO;
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -67,6 +68,13 @@ void served_start(struct served *s)
         wf_why why = {""};
 
         close(fds[0]);
+        if (s->file_limit != 0) {
+            struct rlimit limit = {.rlim_cur = s->file_limit, .rlim_max = s->file_limit};
+
+            signal(SIGXFSZ, SIG_IGN);
+            if (setrlimit(RLIMIT_FSIZE, &limit) != 0)
+                _exit(9);
+        }
         wf_log_open("controller", getenv("WEFT_TEST_LOG") != NULL ? WF_LOG_DEBUG : WF_LOG_ERROR,
                     WF_LOG_TEXT);
         weft_err err = controller_run(&run, &why);
@@ -98,6 +106,15 @@ void served_kill(struct served *s)
     kill(s->pid, SIGKILL);
     assert_int_equal(waitpid(s->pid, NULL, 0), s->pid);
     s->pid = 0;
+}
+
+int served_wait(struct served *s)
+{
+    int status = -1;
+
+    assert_int_equal(waitpid(s->pid, &status, 0), s->pid);
+    s->pid = 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 void served_fini(struct served *s)

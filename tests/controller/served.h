@@ -13,12 +13,14 @@
 struct served {
     struct folder folder;
     wf_address address;
-    pid_t pid; /* 0: not running */
+    pid_t pid;         /* 0: not running */
+    size_t file_limit; /* bytes that its files may have; 0: any. For a full disk */
 };
 void served_init(struct served *s);  /* a fresh home; not running */
 void served_start(struct served *s); /* waits until it listens */
 void served_stop(struct served *s);  /* SIGTERM; it must end well */
 void served_kill(struct served *s);  /* SIGKILL */
+int served_wait(struct served *s);   /* until it ends by itself: its exit status */
 void served_fini(struct served *s);
 
 /* Where links live. */

@@ -584,6 +584,87 @@ static void a_session_is_listed_and_cut(void **state)
     person_fini(&p);
 }
 
+/* ---- what was acknowledged stays */
+
+static unsigned acknowledged;
+
+static void on_created(void *arg, weft_err code, const char *reason, wf_span result)
+{
+    unsigned *at = arg;
+
+    (void)reason;
+    (void)result;
+    /* Replies come in the order of the calls. */
+    if (code == WEFT_OK)
+        assert_int_equal(++acknowledged, ++*at);
+}
+
+/* Keeps some calls under way until the link ends or so many are acknowledged. */
+static void create_many(const char *prefix, unsigned most)
+{
+    unsigned sent = 0, got = 0;
+
+    acknowledged = 0;
+    while (desk.link != NULL && acknowledged < most) {
+        while (desk.link != NULL && sent < acknowledged + 20 && sent < most) {
+            char json[64];
+
+            snprintf(json, sizeof json, "{\"name\":\"%s%u\"}", prefix, ++sent);
+            if (wf_link_call(desk.link, "service.create", wf_span_of(json, strlen(json)), 10000,
+                             on_created, &got) != WEFT_OK)
+                break;
+        }
+        uv_run(&hall.loop, UV_RUN_ONCE);
+    }
+}
+
+static void all_are_there(const char *prefix)
+{
+    for (unsigned i = 1; i <= acknowledged; i++)
+        assert_int_equal(line_ask(&desk, "service.show", "{\"name\":\"%s%u\"}", prefix, i),
+                         WEFT_OK);
+}
+
+static void restart(void)
+{
+    line_close(&desk);
+    served_start(&served);
+    line_open(&desk, &hall, &served.address, admin.tls, admin.trust);
+}
+
+static void killed_under_load_it_keeps_what_it_acknowledged(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < 3; round++) {
+        char prefix[16];
+
+        snprintf(prefix, sizeof prefix, "k%u-", round);
+        create_many(prefix, 50 + 37 * round);
+        /* More are under way: in the socket, in the turn, in the commit. */
+        served_kill(&served);
+        hall_wait(&hall, 5000, desk.closed);
+        restart();
+        all_are_there(prefix);
+    }
+}
+
+static void a_full_disk_ends_the_program_and_loses_nothing_acknowledged(void **state)
+{
+    (void)state;
+    served_stop(&served);
+    hall_wait(&hall, 5000, desk.closed);
+    served.file_limit = 700000;
+    restart();
+    create_many("full-", 20000);
+    assert_in_range(acknowledged, 1, 19999);
+    hall_wait(&hall, 5000, desk.closed);
+    assert_int_equal(served_wait(&served), 1);
+    served.file_limit = 0;
+    restart();
+    all_are_there("full-");
+    assert_int_equal(line_ask(&desk, "service.create", "{\"name\":\"roomy\"}"), WEFT_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -598,6 +679,8 @@ int main(void)
         cmocka_unit_test(a_flood_of_calls_on_one_link_is_cut_and_others_are_served),
         cmocka_unit_test(a_certificate_is_renewed_over_the_wire),
         cmocka_unit_test(a_session_is_listed_and_cut),
+        cmocka_unit_test(killed_under_load_it_keeps_what_it_acknowledged),
+        cmocka_unit_test(a_full_disk_ends_the_program_and_loses_nothing_acknowledged),
     };
 
     return cmocka_run_group_tests(tests, start, stop);

@@ -17,7 +17,7 @@ RULES = {
     "--static": (["-g"], re.compile(r"(?:weft|wf|pki)_\w+$"), "a global symbol begins with weft_, wf_ or pki_"),
 }
 # The sanitizers' and the linker's own, in instrumented builds.
-NOT_OURS = re.compile(r"__(?:asan|tsan|ubsan|odr_asan|sancov|start|stop|gcov|llvm)_|_(?:init|fini|edata|end)$|__bss_start$")
+NOT_OURS = re.compile(r"__(?:asan|tsan|ubsan|odr_asan|sancov|start|stop|gcov|llvm)[_.]|_(?:init|fini|edata|end)$|__bss_start$")
 
 
 def check(kind, library):

@@ -8,7 +8,9 @@
  * - No grant, or no router known: the controller is asked, once.
  * - No router connected: all known ones are tried, each a little after the other.
  * - Somebody finds our grant stale: it is fetched again, once, and the dial begins afresh.
- * - The circuit is lost before ACCEPT: afresh, ATTEMPTS_MAX times. No DATA was sent by then.
+ * - The circuit is lost before ACCEPT: afresh, ATTEMPTS_MAX times.
+ * - The application has written already (the host is verified, it holds that until it accepts):
+ *   never afresh, those bytes are not here any more.
  * - The deadline passes at any point: WEFT_ETIMEDOUT, or what was refused before.
  */
 #include "proto/base/clock.h"
@@ -179,8 +181,9 @@ static bool may_be_stale(weft_err err)
 void wf_dial_failed(weft_stream *s, weft_err err, const char *why)
 {
     struct wf_dial *dial = s->dial;
-    bool afresh = (may_be_stale(err) && !dial->fetched) ||
-                  (err == WEFT_ELOST && dial->attempts < ATTEMPTS_MAX);
+    bool spoke = s->session != NULL && wf_session_has_spoken(s->session);
+    bool afresh = !spoke && ((may_be_stale(err) && !dial->fetched) ||
+                             (err == WEFT_ELOST && dial->attempts < ATTEMPTS_MAX));
     if (!afresh) {
         wf_stream_close_with(s, err, why);
         return;

@@ -197,6 +197,11 @@ const struct pki_grant *wf_session_grant(const wf_session *s)
     return &s->grant;
 }
 
+bool wf_session_has_spoken(const wf_session *s)
+{
+    return s->spoke;
+}
+
 bool wf_session_is_datagram(const wf_session *s)
 {
     return s->datagram;
@@ -295,10 +300,10 @@ void wf_session_lost(wf_session *s, weft_err code, const char *what)
         wf_session_finish(s, s->verdict);
         return;
     }
-    /* A code of the circuit is nobody's signed word: before the stream is open it helps, later it
-     * is a loss. */
+    /* A code of the circuit is nobody's signed word: before anything was said it helps, later it
+     * is a loss, since the host may have acted on it. */
     weft_err err = WEFT_ELOST;
-    if (code != WEFT_OK && s->state < WF_SESSION_OPEN)
+    if (code != WEFT_OK && s->state < WF_SESSION_OPEN && !s->spoke)
         err = code;
     (void)wf_fail(&s->why, err, "%s", what);
     wf_session_finish(s, err);
@@ -464,6 +469,21 @@ void wf_session_refuse(wf_session *s, weft_err code, const char *reason)
 
 /* ---- what comes in */
 
+/*
+ * TLS ignores the version in the header of its first record (RFC 8446 section
+ * 5.1), the only bytes that nothing protects. We don't: 3.1 in the dialer's
+ * first record, 3.3 in the host's.
+ */
+static bool begins_right(const wf_session *s, const uint8_t *data, size_t len)
+{
+    const uint8_t begin[3] = {22, 3, s->host ? 1 : 3};
+    uint64_t at = s->flow.received - len;
+    for (size_t i = 0; at + i < sizeof begin && i < len; i++)
+        if (data[i] != begin[at + i])
+            return false;
+    return true;
+}
+
 void wf_session_input(wf_session *s, const uint8_t *data, size_t len, uint64_t now)
 {
     if (s->state == WF_SESSION_OVER)
@@ -471,6 +491,11 @@ void wf_session_input(wf_session *s, const uint8_t *data, size_t len, uint64_t n
     s->now = now;
     if (wf_flow_received(&s->flow, len, &s->why) != WEFT_OK) {
         wf_session_breach(s, WEFT_EPROTO);
+        return;
+    }
+    if (!begins_right(s, data, len)) {
+        (void)wf_fail(&s->why, WEFT_ETAMPERED, "what came is no TLS");
+        wf_session_finish(s, WEFT_ETAMPERED);
         return;
     }
     if (!pki_tls_is_up(s->tls)) {

@@ -81,6 +81,8 @@ enum wf_session_state wf_session_state(const wf_session *session);
 const struct pki_subject *wf_session_peer(const wf_session *session);
 const struct pki_grant *wf_session_grant(const wf_session *session);
 bool wf_session_is_datagram(const wf_session *session);
+/* Dialer: whether the host may have acted on something, though it has not accepted yet. */
+bool wf_session_has_spoken(const wf_session *session);
 const struct wf_flow *wf_session_flow(const wf_session *session);
 /* How far ahead of the application the other side may run from now on. */
 void wf_session_set_window(wf_session *session, uint64_t window);
@@ -105,7 +107,9 @@ void wf_session_refuse(wf_session *session, weft_err code, const char *reason);
 
 /*
  * One record of at most WF_ITEM_DATA_FULL bytes: *taken of len, 0 for want of
- * credit. In any state but OPEN, or after wf_session_end: WEFT_EINVAL or why it is over.
+ * credit. In OPEN, and for a dialer already in ANSWER: the host is verified,
+ * and holds what comes until it accepts. Else, or after wf_session_end:
+ * WEFT_EINVAL or why it is over.
  */
 weft_err wf_session_write(wf_session *session, const uint8_t *data, size_t len, size_t *taken);
 weft_err wf_session_send_datagram(wf_session *session, const uint8_t *data, size_t len);

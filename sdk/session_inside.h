@@ -19,6 +19,7 @@ struct wf_session {
     bool host;
     bool datagram;
     bool wants;                               /* a write took fewer than asked */
+    bool spoke;                               /* dialer: DATA or END went out before ACCEPT */
     bool delivering;                          /* inside the application's data callback */
     pki_tls *tls;                             /* owned */
     pki_trust *trust;                         /* counted */

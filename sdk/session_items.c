@@ -5,7 +5,8 @@
  * Happy path: DATA is offered to the application as it is decrypted; what it
  * leaves is held, within the window, and offered again at resume. END of
  * theirs is passed on once nothing is held. When both ENDs have crossed,
- * close_notify goes out.
+ * close_notify goes out. A dialer may write as soon as the host is verified;
+ * the host holds that until it accepts.
  *
  * - An item that its state does not await is a breach: RESET, over.
  * - The application may write, end, reset from inside `data`; after each call
@@ -23,7 +24,7 @@
 static const unsigned awaited[] = {
     [WF_SESSION_HELLO] = ITEM(HELLO),
     [WF_SESSION_ANSWER] = ITEM(ACCEPT) | ITEM(REFUSE) | ITEM(GRANT) | ITEM(RESET),
-    [WF_SESSION_DECISION] = ITEM(GRANT) | ITEM(RESET),
+    [WF_SESSION_DECISION] = ITEM(DATA) | ITEM(END) | ITEM(GRANT) | ITEM(RESET),
     [WF_SESSION_OPEN] = ITEM(DATA) | ITEM(DATAGRAM) | ITEM(END) | ITEM(GRANT) | ITEM(RESET),
     [WF_SESSION_CLOSING] = ITEM(GRANT) | ITEM(RESET),
     [WF_SESSION_OVER] = 0,
@@ -60,7 +61,7 @@ static bool may_deliver(const wf_session *s)
 static weft_err on_data(wf_session *s, wf_span data)
 {
     size_t taken = 0;
-    if (wf_session_held(s) == 0)
+    if (wf_session_held(s) == 0 && s->state != WF_SESSION_DECISION)
         taken = offer(s, data.data, data.len);
     if (!may_deliver(s)) {
         drop_held(s);
@@ -74,7 +75,7 @@ static weft_err on_data(wf_session *s, wf_span data)
 /* Their END, once the application has everything before it. */
 static void pass_end(wf_session *s)
 {
-    if (s->in != WF_HALF_ENDING || wf_session_held(s) > 0)
+    if (s->in != WF_HALF_ENDING || wf_session_held(s) > 0 || s->state == WF_SESSION_DECISION)
         return;
     s->in = WF_HALF_ENDED;
     s->handler->ended(s->arg);
@@ -222,10 +223,16 @@ bool wf_session_both_ended(const wf_session *s)
 
 /* ---- ours */
 
+/* Whether items of the stream may go: it is open, or the host is verified and will hold them. */
+static bool may_speak(const wf_session *s)
+{
+    return s->state == WF_SESSION_OPEN || (s->state == WF_SESSION_ANSWER && !s->datagram);
+}
+
 /* Why nothing can be written, WEFT_OK if it can. */
 static weft_err may_write(const wf_session *s)
 {
-    if (s->state == WF_SESSION_OPEN)
+    if (may_speak(s))
         return s->out == WF_HALF_OPEN ? WEFT_OK : WEFT_EINVAL;
     if (s->state >= WF_SESSION_CLOSING && s->verdict != WEFT_OK)
         return s->verdict;
@@ -251,6 +258,7 @@ weft_err wf_session_write(wf_session *s, const uint8_t *data, size_t len, size_t
     if (n > room - RECORD_COST)
         n = (size_t)(room - RECORD_COST);
 
+    s->spoke |= s->state == WF_SESSION_ANSWER;
     uint8_t *item = s->scratch->item;
     wf_item_put_header(item, WF_ITEM_DATA, (uint32_t)n);
     memcpy(item + WF_ITEM_HEADER, data, n);
@@ -289,8 +297,9 @@ static void pump_end(wf_session *s)
 {
     if (s->out != WF_HALF_ENDING || s->datagrams.first != NULL)
         return;
+    s->spoke |= s->state == WF_SESSION_ANSWER;
     weft_err err = wf_session_put(s, WF_ITEM_END, wf_span_of(NULL, 0));
-    if (s->state != WF_SESSION_OPEN || err == WEFT_EBUSY)
+    if (s->state == WF_SESSION_OVER || err == WEFT_EBUSY)
         return;
     if (err != WEFT_OK) {
         wf_session_finish(s, err);
@@ -302,13 +311,13 @@ static void pump_end(wf_session *s)
 
 void wf_session_pump(wf_session *s)
 {
-    if (s->state != WF_SESSION_OPEN)
+    if (!may_speak(s))
         return;
     pump_datagrams(s);
-    if (s->state == WF_SESSION_OPEN)
+    if (may_speak(s))
         pump_end(s);
-    if (s->state == WF_SESSION_OPEN && s->wants &&
-        wf_flow_data_room(&s->flow) >= RECORD_COST + CRUMB && !s->handler->blocked(s->arg)) {
+    if (may_speak(s) && s->wants && wf_flow_data_room(&s->flow) >= RECORD_COST + CRUMB &&
+        !s->handler->blocked(s->arg)) {
         s->wants = false;
         s->handler->writable(s->arg);
     }

@@ -51,6 +51,7 @@ static bool is_dialing(const weft_stream *s)
 /* ---- life */
 
 static void run(struct wf_job *job);
+static void on_writable(void *arg);
 
 weft_stream *wf_stream_new(weft_endpoint *endpoint, enum wf_stream_state state)
 {
@@ -216,6 +217,8 @@ static void run(struct wf_job *job)
     }
     if ((due & WF_DUE_WRITABLE) && s->state == WF_STREAM_OPEN)
         wf_session_drained(s->session);
+    if ((due & WF_DUE_WRITABLE) && s->state == WF_STREAM_ANSWER)
+        on_writable(s);
     /* What was done here may have closed it: that is told in this turn, too. */
     if (s->state == WF_STREAM_CLOSED)
         tell_closed(s);
@@ -266,6 +269,8 @@ static void on_verified(void *arg)
     name_peer(s);
     if (s->host)
         wf_listener_offer(s);
+    else
+        wf_stream_post(s, WF_DUE_WRITABLE); /* early bytes save a round trip */
 }
 
 static void on_opened(void *arg)
@@ -305,6 +310,10 @@ static void on_datagram(void *arg, const uint8_t *data, size_t len)
 static void on_ended(void *arg)
 {
     weft_stream *s = arg;
+    if (s->due & WF_DUE_OPENED) {
+        s->due &= ~(unsigned)WF_DUE_OPENED;
+        s->handler->opened(s, s->arg, &s->peer);
+    }
     if (s->state == WF_STREAM_OPEN && s->handler->ended != NULL)
         s->handler->ended(s, s->arg);
 }
@@ -312,7 +321,8 @@ static void on_ended(void *arg)
 static void on_writable(void *arg)
 {
     weft_stream *s = arg;
-    if (s->state == WF_STREAM_OPEN && s->handler->writable != NULL)
+    if ((s->state == WF_STREAM_OPEN || s->state == WF_STREAM_ANSWER) &&
+        s->handler->writable != NULL)
         s->handler->writable(s, s->arg);
 }
 
@@ -459,13 +469,28 @@ const struct wf_circuit_handler wf_stream_circuit_handler = {
 
 /* ---- the application speaks */
 
+/* WEFT_EBUSY: not yet, `writable` will say. */
+static weft_err may_write(const weft_stream *s)
+{
+    if (s->state == WF_STREAM_OPEN)
+        return WEFT_OK;
+    if (is_dialing(s))
+        return s->session != NULL && wf_session_state(s->session) == WF_SESSION_ANSWER ? WEFT_OK
+                                                                                       : WEFT_EBUSY;
+    return s->state == WF_STREAM_CLOSED && s->err != WEFT_OK ? s->err : WEFT_EINVAL;
+}
+
 weft_err weft_stream_write(weft_stream *s, const void *data, size_t len, size_t *taken)
 {
     const uint8_t *at = data;
     size_t done = 0;
-    weft_err err = WEFT_OK;
-    if (s->state != WF_STREAM_OPEN)
-        return s->state == WF_STREAM_CLOSED && s->err != WEFT_OK ? s->err : WEFT_EINVAL;
+    weft_err err = may_write(s);
+    if (err == WEFT_EBUSY) {
+        *taken = 0;
+        return WEFT_OK;
+    }
+    if (err != WEFT_OK)
+        return err;
     do {
         size_t n = 0;
         err = wf_session_write(s->session, at + done, len - done, &n);
@@ -493,9 +518,9 @@ void weft_stream_resume(weft_stream *s)
 
 weft_err weft_stream_end(weft_stream *s)
 {
-    if (s->state != WF_STREAM_OPEN)
-        return s->state == WF_STREAM_CLOSED && s->err != WEFT_OK ? s->err : WEFT_EINVAL;
-    weft_err err = wf_session_end(s->session);
+    weft_err err = may_write(s);
+    if (err == WEFT_OK)
+        err = wf_session_end(s->session);
     end_if_over(s);
     return err;
 }
@@ -572,7 +597,7 @@ weft_err weft_stream_accept(weft_stream *s, const struct weft_stream_handler *ha
     s->listener = NULL;
     s->gone = NULL;
     s->started = wf_now_mono_ms();
-    wf_stream_post(s, WF_DUE_OPENED);
+    wf_stream_post(s, WF_DUE_OPENED | WF_DUE_RESUME); /* the dialer may have spoken already */
     return WEFT_OK;
 }
 

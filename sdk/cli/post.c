@@ -1,10 +1,11 @@
 /*
  * weft post: one HTTP request to a service by name.
  *
- * Happy path: dial -> opened -> write the head and the body as the stream
- * takes them -> end -> the answer -> close -> the loop ends.
+ * Happy path: dial -> the host is verified -> write the head and the body as
+ * the stream takes them -> end -> the answer -> close -> the loop ends.
  * - nothing was written yet and the dial failed in a way that may pass
- *   (no host, backend away, not reachable, timed out, lost): again, if tries are left
+ *   (no host, backend away, not reachable, timed out, lost), or the host itself refused the session
+ *   (what it held of it is gone): again, if tries are left
  * - an answer of 429 or 503: again, with the same idempotency key
  * - the stream was lost after bytes were written: an error, never again, as
  *   the server may have acted on them
@@ -61,6 +62,7 @@ struct post {
     unsigned retry_after_s;
     bool finished; /* the answer is complete */
     bool is_head;
+    bool opened; /* the host accepted this try */
     bool leaving;
     weft_err err;
     wf_why *why; /* borrowed: outlives the loop's run */
@@ -184,8 +186,10 @@ static void write_some(struct post *p)
 
 static void on_opened(weft_stream *stream, void *arg, const struct weft_peer *peer)
 {
+    struct post *p = arg;
     (void)stream, (void)peer;
-    write_some(arg);
+    p->opened = true;
+    write_some(p);
 }
 
 static size_t on_data(weft_stream *stream, void *arg, const uint8_t *data, size_t len)
@@ -228,8 +232,11 @@ static void on_writable(weft_stream *stream, void *arg)
     write_some(arg);
 }
 
-static bool may_pass(weft_err err)
+/* Whether the server can't have seen anything of this try, and the next one may fare better. */
+static bool may_try_again(const struct post *p, weft_err err)
 {
+    if (p->written > 0)
+        return !p->opened && (err == WEFT_EBACKEND || err == WEFT_EBUSY || err == WEFT_ENOHOST);
     return err == WEFT_ENOHOST || err == WEFT_EBACKEND || err == WEFT_EUNREACHABLE ||
            err == WEFT_ETIMEDOUT || err == WEFT_ELOST || err == WEFT_EBUSY;
 }
@@ -247,7 +254,7 @@ static void on_closed(weft_stream *stream, void *arg, weft_err err, const char *
     }
     if (err == WEFT_OK)
         err = WEFT_ELOST;
-    if (p->written == 0 && may_pass(err) && p->tries_left > 0)
+    if (may_try_again(p, err) && p->tries_left > 0)
         try_again(p);
     else
         leave(p, wf_fail(p->why, err, "%s: %s", p->service,
@@ -267,6 +274,7 @@ static void begin_try(struct post *p)
     wf_http_parser_free(p->parser);
     p->parser = NULL;
     p->written = 0;
+    p->opened = false;
     p->status = 0;
     p->finished = false;
     weft_err err = wf_http_parser_new(WF_HTTP_ANSWERS, ANSWER_MAX, &answer_handler, p, &p->parser);

@@ -51,8 +51,8 @@ struct weft_event {
         WEFT_EVENT_CONTROLLER_DOWN,
         WEFT_EVENT_ROUTER_UP,
         WEFT_EVENT_ROUTER_DOWN,
-        WEFT_EVENT_RENEWED,       /* the certificate was renewed */
-        WEFT_EVENT_REVOKED,       /* this identity was disabled or deleted */
+        WEFT_EVENT_RENEWED, /* the certificate was renewed */
+        WEFT_EVENT_REVOKED, /* this identity was disabled or deleted */
     } kind;
     weft_err err;
     const char *text; /* one line */
@@ -81,7 +81,8 @@ struct weft_options {
  */
 WEFT_API weft_err weft_endpoint_open(const struct weft_options *options, weft_endpoint **out,
                                      weft_why *why);
-/* Runs the endpoint's own loop until weft_endpoint_close has finished. Only without options.loop. */
+/* Runs the endpoint's own loop until weft_endpoint_close has finished. Only without options.loop.
+ */
 WEFT_API weft_err weft_endpoint_run(weft_endpoint *endpoint);
 /* The loop it runs on, valid as long as the endpoint. */
 WEFT_API struct uv_loop_s *weft_endpoint_loop(weft_endpoint *endpoint);
@@ -144,14 +145,22 @@ struct weft_dial_options {
  */
 WEFT_API weft_err weft_dial(weft_endpoint *endpoint, const char *service,
                             const struct weft_dial_options *options,
-                            const struct weft_stream_handler *handler, void *arg,
-                            weft_stream **out, weft_why *why);
+                            const struct weft_stream_handler *handler, void *arg, weft_stream **out,
+                            weft_why *why);
 /*
  * Stream bytes that fill one record, one frame and one record of the hop:
  * reads from elsewhere in multiples of this leave no short records behind.
  */
 #define WEFT_PIECE 16314u
-/* Writes what may be sent now: *taken <= len bytes, encrypted before it returns. After fewer: `writable`. */
+/*
+ * Writes what may be sent now: *taken <= len bytes, encrypted before it
+ * returns. After fewer: `writable`. A dialer may write before `opened`: it
+ * takes nothing until the host is verified, when `writable` comes; the host
+ * holds such bytes until it accepts, which saves a round trip. A dial that
+ * fails after that with WEFT_EBACKEND, WEFT_EBUSY, WEFT_ENOHOST or
+ * WEFT_EREFUSED was refused by the host itself and nothing was processed;
+ * with any other error it may have been.
+ */
 WEFT_API weft_err weft_stream_write(weft_stream *stream, const void *data, size_t len,
                                     size_t *taken);
 /* One datagram of at most 65,507 bytes; the oldest unsent ones are dropped above 256 KiB. */
@@ -187,7 +196,8 @@ struct weft_listener_handler {
     void (*closed)(weft_listener *listener, void *arg, weft_err err, const char *why);
 };
 
-/* Binds a service by name, on every router it can reach, and keeps it bound. handler is borrowed: static. */
+/* Binds a service by name, on every router it can reach, and keeps it bound. handler is borrowed:
+ * static. */
 WEFT_API weft_err weft_listen(weft_endpoint *endpoint, const char *service,
                               const struct weft_listener_handler *handler, void *arg,
                               weft_listener **out, weft_why *why);
@@ -197,18 +207,20 @@ WEFT_API void weft_listener_close(weft_listener *listener);
 /* Sends ACCEPT; `opened` follows. */
 WEFT_API weft_err weft_stream_accept(weft_stream *stream, const struct weft_stream_handler *handler,
                                      void *arg);
-/* Before weft_stream_accept: sends an authenticated refusal; the stream is gone, no callback follows. */
+/* Before weft_stream_accept: sends an authenticated refusal; the stream is gone, no callback
+ * follows. */
 WEFT_API void weft_stream_refuse(weft_stream *stream, weft_err err, const char *reason);
-/* Tells a stream that came in and waits for an answer who wants to know when the dialer gives up meanwhile. */
+/* Tells a stream that came in and waits for an answer who wants to know when the dialer gives up
+ * meanwhile. */
 WEFT_API void weft_stream_on_gone(weft_stream *stream, void (*gone)(void *arg), void *arg);
 
 /* ------------------------------------------------------- identity and status */
 
 struct weft_enroll_options {
-    const char *token;    /* the JWT's text */
-    const char *out;      /* the identity file to write */
-    const char *key;      /* NULL: P-256 inside the file; "file:PATH"; "ed25519", "p384" */
-    const char *carry;    /* NULL, or a lifetime such as "30d": grants and routers go into the file */
+    const char *token; /* the JWT's text */
+    const char *out;   /* the identity file to write */
+    const char *key;   /* NULL: P-256 inside the file; "file:PATH"; "ed25519", "p384" */
+    const char *carry; /* NULL, or a lifetime such as "30d": grants and routers go into the file */
     const char *const *services; /* with carry: only these; NULL-terminated; may be NULL */
 };
 /* Blocking. docs/protocol.md, "Enrollment". */
@@ -216,7 +228,8 @@ WEFT_API weft_err weft_enroll(const struct weft_enroll_options *options, weft_wh
 /* Renews the certificate of an identity file now; blocking. */
 WEFT_API weft_err weft_renew(const char *identity, weft_why *why);
 
-/* One call of the controller's operation table, with JSON arguments; asynchronous. result is borrowed. */
+/* One call of the controller's operation table, with JSON arguments; asynchronous. result is
+ * borrowed. */
 typedef void (*weft_call_fn)(void *arg, weft_err err, const char *why, const char *result,
                              size_t result_len);
 WEFT_API weft_err weft_call(weft_endpoint *endpoint, const char *operation, const char *arguments,
@@ -226,7 +239,7 @@ WEFT_API weft_err weft_call(weft_endpoint *endpoint, const char *operation, cons
 struct weft_status_router {
     char name[65];
     char address[300];
-    weft_err err;      /* WEFT_OK: TLS, Hello and a ping went through */
+    weft_err err; /* WEFT_OK: TLS, Hello and a ping went through */
     double rtt_ms;
 };
 struct weft_status {
@@ -237,10 +250,11 @@ struct weft_status {
     double controller_rtt_ms;
     size_t router_count;
     struct weft_status_router routers[8];
-    size_t dial_count, bind_count;  /* grants held */
-    int64_t grants_hours_left;      /* of the shortest grant; -1 without any */
-    char services[16][65];          /* first ones */
-    weft_err services_dial[16];     /* WEFT_OK: a dial reached a host and was accepted or refused by it end to end */
+    size_t dial_count, bind_count; /* grants held */
+    int64_t grants_hours_left;     /* of the shortest grant; -1 without any */
+    char services[16][65];         /* first ones */
+    weft_err services_dial[16]; /* WEFT_OK: a dial reached a host and was accepted or refused by it
+                                   end to end */
 };
 /* Blocking; timeout_ms bounds all of it together. probe non-zero: services are dialed too. */
 WEFT_API weft_err weft_status_get(const char *identity, unsigned timeout_ms, int probe,
@@ -263,12 +277,14 @@ WEFT_API weft_err weft_client_listen(weft_client *client, const char *service, w
                                      weft_why *why);
 /* Waits until the service is bound on a router. */
 WEFT_API weft_err weft_server_wait_bound(weft_server *server, unsigned timeout_ms, weft_why *why);
-/* Waits for a dialer and accepts it. timeout_ms 0: for ever. WEFT_ECANCELED after weft_server_close. */
+/* Waits for a dialer and accepts it. timeout_ms 0: for ever. WEFT_ECANCELED after
+ * weft_server_close. */
 WEFT_API weft_err weft_server_accept(weft_server *server, unsigned timeout_ms, weft_conn **out,
                                      weft_why *why);
 WEFT_API void weft_server_close(weft_server *server);
 
-/* 1..cap bytes into buf; *got = 0 with WEFT_OK is the authenticated end of stream. timeout_ms 0: for ever. */
+/* 1..cap bytes into buf; *got = 0 with WEFT_OK is the authenticated end of stream. timeout_ms 0:
+ * for ever. */
 WEFT_API weft_err weft_conn_read(weft_conn *conn, void *buf, size_t cap, size_t *got,
                                  unsigned timeout_ms, weft_why *why);
 /* Writes all of it or fails. */

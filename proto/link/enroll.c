@@ -335,19 +335,20 @@ static weft_err conclude(struct enrollment *e, const Weft__Wire__EnrollResult *r
 }
 
 weft_err wf_enroll(const struct wf_enroll_config *config, struct pki_identity *identity,
-                   Weft__Wire__EnrollResult **result, wf_why *why)
+                   Weft__Wire__EnrollResult **result, wf_why *why_out)
 {
     struct enrollment e = {.config = config};
     struct pki_identity fresh;
     Weft__Wire__EnrollResult *decoded = NULL;
     wf_buf answer;
+    wf_why text = {""}, *why = &text;
     int lock = -1;
 
     pki_identity_init(&fresh);
     wf_buf_init(&e.csr, WF_CSR_MAX);
     wf_buf_init(&answer, WF_CONTROL_MAX);
     if (config->address_count > WF_ADDRESSES_MAX)
-        return wf_fail(why, WEFT_EINVAL, "a router has at most %u addresses", WF_ADDRESSES_MAX);
+        return wf_fail(why_out, WEFT_EINVAL, "a router has at most %u addresses", WF_ADDRESSES_MAX);
     weft_err err = check_token(&e, why);
     if (err == WEFT_OK)
         err = check_out(config->out, why);
@@ -384,5 +385,8 @@ weft_err wf_enroll(const struct wf_enroll_config *config, struct pki_identity *i
     free(e.pending);
     wf_buf_fini(&answer);
     wf_buf_wipe(&e.csr);
+    if (err != WEFT_OK) /* memory fails without words */
+        (void)wf_fail(why_out, err, "%s",
+                      text.text[0] != '\0' ? text.text : weft_err_sentence((int)err));
     return err;
 }

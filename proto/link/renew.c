@@ -109,7 +109,7 @@ done:
 }
 
 weft_err wf_renew(const struct wf_renew_config *config, pki_chain **chain, wf_buf *bundle,
-                  wf_why *why)
+                  wf_why *why_out)
 {
     const struct pki_identity *identity = config->identity;
     struct renewal renewal = {.identity = identity};
@@ -118,11 +118,12 @@ weft_err wf_renew(const struct wf_renew_config *config, pki_chain **chain, wf_bu
     pki_tls_ctx *tls = NULL;
     wf_buf answer;
     bool refused = false;
+    wf_why text = {""}, *why = &text;
 
     size_t count =
         config->controllers != NULL ? config->controller_count : identity->controller_count;
     if (count == 0)
-        return wf_fail(why, WEFT_EINVAL, "the identity names no controller to renew at");
+        return wf_fail(why_out, WEFT_EINVAL, "the identity names no controller to renew at");
     wf_buf_init(&renewal.csr, WF_CSR_MAX);
     wf_buf_init(&answer, WF_CONTROL_MAX);
     weft_err err = pki_identity_open(identity, now, &trust, &tls, why);
@@ -154,5 +155,8 @@ done:
         pki_tls_ctx_unref(tls);
     if (trust != NULL)
         pki_trust_unref(trust);
+    if (err != WEFT_OK) /* memory fails without words */
+        (void)wf_fail(why_out, err, "%s",
+                      text.text[0] != '\0' ? text.text : weft_err_sentence((int)err));
     return err;
 }

@@ -1,13 +1,13 @@
 #include "controller/floors.h"
 #include "controller/issue.h"
-#include "proto/base/log.h"
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Signs the next record of the chain, stores it, and notes it for all nodes. */
+/* Signs the next record of the chain (above this version), stores it, and notes it for all nodes.
+ */
 static weft_err mint(const struct home *home, struct turn *turn, const struct store_floor *floors,
-                     size_t count, bool snapshot)
+                     size_t count, bool snapshot, uint64_t above)
 {
     struct store_record head = {.version = 0}, next;
     struct effect *effect;
@@ -17,7 +17,10 @@ static weft_err mint(const struct home *home, struct turn *turn, const struct st
     if (err != WEFT_OK && err != WEFT_ENOTFOUND)
         return err;
     assert(snapshot || err == WEFT_OK);
-    next = (struct store_record){.version = head.version + 1, .snapshot = snapshot};
+    if (above < head.version)
+        above = head.version;
+    assert(snapshot || above == head.version);
+    next = (struct store_record){.version = above + 1, .snapshot = snapshot};
     wf_buf_init(&signed_record, WF_FLOORS_MAX + 256);
     err = issue_floors(home, next.version, snapshot ? NULL : head.digest, floors, count,
                        &signed_record);
@@ -41,7 +44,7 @@ out:
 
 weft_err floors_begin(const struct home *home)
 {
-    return mint(home, NULL, NULL, 0, true);
+    return mint(home, NULL, NULL, 0, true, 0);
 }
 
 struct gathered {
@@ -68,38 +71,47 @@ static weft_err gather(void *arg, const struct store_floor *row)
     return WEFT_OK;
 }
 
-/* Starts the chain anew with a snapshot, if it is long and one snapshot can hold all. */
+weft_err floors_snapshot(const struct home *home, struct turn *turn, uint64_t above, uint64_t now)
+{
+    struct gathered g = {.max = SIZE_MAX};
+    struct store_record head = {.version = 0};
+    weft_err err = store_record_head(home->store, &head);
+
+    if (err == WEFT_ENOTFOUND)
+        err = WEFT_OK;
+    if (err == WEFT_OK)
+        err = store_floor_sweep(home->store, now);
+    if (err == WEFT_OK)
+        err = store_floor_each(home->store, now, gather, &g);
+    for (size_t i = 0; err == WEFT_OK && (i == 0 || i < g.count); i += WF_FLOOR_COUNT_MAX) {
+        size_t some = g.count - i < WF_FLOOR_COUNT_MAX ? g.count - i : WF_FLOOR_COUNT_MAX;
+
+        err = mint(home, turn, g.count > 0 ? g.items + i : NULL, some, i == 0, i == 0 ? above : 0);
+    }
+    if (err == WEFT_OK)
+        err = store_record_drop(home->store, head.version + 1);
+    free(g.items);
+    return err;
+}
+
+/* A long chain gets a new start, if one snapshot can hold all that lives. */
 static weft_err rebase(const struct home *home, struct turn *turn, uint64_t now)
 {
-    struct gathered g = {.max = WF_FLOOR_COUNT_MAX};
     struct store_record head;
-    uint64_t base;
+    uint64_t base, living;
     weft_err err = store_record_head(home->store, &head);
 
     if (err == WEFT_OK)
         err = store_record_base(home->store, &base);
-    if (err != WEFT_OK)
+    if (err != WEFT_OK || head.version - base < FLOORS_CHAIN_MAX)
         return err;
-    if (head.version - base < FLOORS_CHAIN_MAX)
-        return WEFT_OK;
     err = store_floor_sweep(home->store, now);
     if (err == WEFT_OK)
-        err = store_floor_each(home->store, now, gather, &g);
-    if (err == WEFT_ELIMIT) {
-        /* More living floors than one snapshot holds: the chain stays as it is, and grows. */
-        wf_log_debug(
-            "the chain of floors stays at %llu records: too many floors live for a snapshot",
-            (unsigned long long)(head.version - base));
-        err = WEFT_OK;
-        goto out;
-    }
-    if (err == WEFT_OK)
-        err = mint(home, turn, g.items, g.count, true);
-    if (err == WEFT_OK)
-        err = store_record_drop(home->store, head.version + 1);
-out:
-    free(g.items);
-    return err;
+        err = store_floor_count(home->store, &living);
+    /* In two pieces, nodes would lack the second for a moment: rather let the chain grow. */
+    if (err != WEFT_OK || living > WF_FLOOR_COUNT_MAX)
+        return err;
+    return floors_snapshot(home, turn, head.version, now);
 }
 
 weft_err floors_raise(const struct home *home, struct turn *turn, struct store_floor *floors,
@@ -116,7 +128,7 @@ weft_err floors_raise(const struct home *home, struct turn *turn, struct store_f
     for (size_t i = 0; err == WEFT_OK && i < count; i += WF_FLOOR_COUNT_MAX) {
         size_t some = count - i < WF_FLOOR_COUNT_MAX ? count - i : WF_FLOOR_COUNT_MAX;
 
-        err = mint(home, turn, floors + i, some, false);
+        err = mint(home, turn, floors + i, some, false, 0);
     }
     return err == WEFT_OK && count > 0 ? rebase(home, turn, now) : err;
 }

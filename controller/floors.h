@@ -40,6 +40,12 @@ weft_err floors_withdraw(const struct home *home, struct catalog *catalog, struc
 weft_err floors_withdraw_service(const struct home *home, struct turn *turn, const wf_id *service,
                                  uint64_t now, size_t *withdrawn);
 
+/*
+ * Starts the chain anew with a snapshot of everything, its version above `above`. What one record
+ * can't hold follows in deltas at once.
+ */
+weft_err floors_snapshot(const struct home *home, struct turn *turn, uint64_t above, uint64_t now);
+
 /* Where a node that holds `have` must go on: the first version it lacks; 0: it lacks none. */
 weft_err floors_first_missing(const struct home *home, uint64_t have, uint64_t *out);
 /* The newest version; 0: none. */

@@ -7,10 +7,12 @@
  * - It calls faster than it is answered: over WF_CALLS_PER_LINK it is cut.
  * - It leaves while its call waits for the commit: the call stands, the reply goes nowhere.
  * - It isn't enrolled and lingers: peer_sweep closes it.
+ * - It holds newer floors than the store: the store is from a backup, and learns from routers.
  * - It is cut (disabled, deleted): it gets the floor that says so, then its link is closed.
  */
 #include "controller/peer.h"
 #include "controller/operation.h"
+#include "controller/restore.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include <assert.h>
@@ -82,6 +84,44 @@ static weft_err push_missing(struct peer *peer, uint64_t have)
 
 /* ---- what comes in */
 
+static void ask_for_floors(struct peer *peer)
+{
+    Weft__Wire__Control control;
+    Weft__Wire__FloorsWanted wanted;
+
+    weft__wire__control__init(&control);
+    weft__wire__floors_wanted__init(&wanted);
+    control.of_case = WEFT__WIRE__CONTROL__OF_FLOORS_WANTED;
+    control.floors_wanted = &wanted; /* all: what we hold may be another branch */
+    (void)wf_link_send_control(peer->link, &control);
+}
+
+static void on_floors(struct peer *peer, const Weft__Wire__Floors *floors)
+{
+    struct controller *c = peer->c;
+    size_t mark = turn_mark(&c->turn), learned = 0;
+    wf_why why = {""};
+    weft_err err = store_begin(c->home.store);
+
+    if (err == WEFT_OK)
+        err = store_mark(c->home.store);
+    if (err != WEFT_OK)
+        return; /* a broken store ends the turn */
+    err = restore_learn(&c->home, &c->turn, floors->sets, floors->n_sets, wf_now_wall_ms(),
+                        &learned, &why);
+    if (err == WEFT_OK) {
+        (void)store_keep(c->home.store);
+        members_forget(&c->members);
+        if (learned > 0)
+            wf_log_warn("learned %zu floors from %s", learned, peer->subject.name);
+        return;
+    }
+    (void)store_undo(c->home.store);
+    turn_undo(&c->turn, mark);
+    wf_log_warn("floors from %s are not taken: %s", peer->subject.name,
+                why.text[0] != '\0' ? why.text : weft_err_sentence(err));
+}
+
 static void on_up(wf_link *link, void *arg, const Weft__Wire__Hello *hello)
 {
     struct peer *peer = arg;
@@ -91,11 +131,16 @@ static void on_up(wf_link *link, void *arg, const Weft__Wire__Hello *hello)
     peer->floors_version = hello->floors_version;
     if ((peer->who & WHO_NODE) == 0 || floors_version(&peer->c->home, &newest) != WEFT_OK)
         return;
-    if (peer->floors_version > newest)
-        wf_log_error("%s at %s holds floors of version %llu, this store only %llu: was it restored "
-                     "from an old backup? Revocations since then are missing here",
-                     peer->subject.name, wf_link_remote(peer->link),
-                     (unsigned long long)peer->floors_version, (unsigned long long)newest);
+    if (peer->floors_version > newest) {
+        wf_log_warn("%s at %s holds floors of version %llu, this store only %llu: it was restored "
+                    "from a backup%s",
+                    peer->subject.name, wf_link_remote(peer->link),
+                    (unsigned long long)peer->floors_version, (unsigned long long)newest,
+                    peer->who == WHO_ROUTER ? "; learning what it missed" : "");
+        if (peer->who == WHO_ROUTER)
+            ask_for_floors(peer);
+        return;
+    }
     (void)push_missing(peer, peer->floors_version); /* a broken store ends the turn */
 }
 
@@ -159,6 +204,12 @@ static void on_control(wf_link *link, void *arg, Weft__Wire__Control *message)
     case WEFT__WIRE__CONTROL__OF_FLOORS_WANTED:
         if ((peer->who & WHO_NODE) != 0) {
             (void)push_missing(peer, message->floors_wanted->have);
+            return;
+        }
+        break;
+    case WEFT__WIRE__CONTROL__OF_FLOORS:
+        if (peer->who == WHO_ROUTER) {
+            on_floors(peer, message->floors);
             return;
         }
         break;

@@ -239,6 +239,8 @@ weft_err store_record_head(store *s, struct store_record *out);
 /* The newest snapshot's version. WEFT_ENOTFOUND. */
 weft_err store_record_base(store *s, uint64_t *out);
 typedef weft_err (*store_record_fn)(void *arg, uint64_t version, wf_span encoded);
+/* The digest of this version's record; WEFT_ENOTFOUND: it isn't held. */
+weft_err store_record_digest(store *s, uint64_t version, uint8_t out[32]);
 /* Records of a version >= first, in order. */
 weft_err store_record_each(store *s, uint64_t first, store_record_fn row, void *arg);
 /* Forgets records below this version. */

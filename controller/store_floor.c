@@ -253,6 +253,18 @@ weft_err store_record_base(store *s, uint64_t *out)
     return store_done(st, err);
 }
 
+weft_err store_record_digest(store *s, uint64_t version, uint8_t out[32])
+{
+    struct sqlite3_stmt *st = store_sql(s, "SELECT digest FROM floor_record WHERE version = ?1");
+    weft_err err;
+
+    store_bind_u64(st, 1, version);
+    err = store_step(s, st);
+    if (err == WEFT_OK && !store_get_bytes(st, 0, out, 32))
+        err = store_bad(s, "record of floors");
+    return store_done(st, err);
+}
+
 weft_err store_record_each(store *s, uint64_t first, store_record_fn row, void *arg)
 {
     struct sqlite3_stmt *st = store_sql(s, "SELECT version, signed FROM floor_record"

@@ -1,10 +1,13 @@
 /* Floors: raised for exactly what was withdrawn, and learned by whoever joins late. */
+#include "controller/restore.h"
 #include "desk.h"
 #include "pki/floors.h"
 #include "proto/base/clock.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static struct desk d;
 
@@ -239,6 +242,127 @@ static void latecomers_learn_the_same_over_many_snapshots(void **state)
     pki_floors_free(late);
 }
 
+/* ---- a store from a backup */
+
+static void copy_home(const char *to)
+{
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0) {
+        execlp("cp", "cp", "-a", d.folder.home, to, (char *)NULL);
+        _exit(127);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+/* Puts the copy in the home's place. */
+static void move_home(const char *from)
+{
+    char old[128];
+
+    controller_fini(&d.c);
+    snprintf(old, sizeof old, "%s/old-%u", d.folder.top, (unsigned)strlen(from));
+    assert_int_equal(rename(d.folder.home, old), 0);
+    assert_int_equal(rename(from, d.folder.home), 0);
+    assert_int_equal(controller_init(&d.c, d.folder.home, &d.why), WEFT_OK);
+}
+
+struct chain {
+    Weft__Wire__Signed *sets[512]; /* owned */
+    size_t count;
+};
+
+static weft_err keep_record(void *arg, uint64_t v, wf_span encoded)
+{
+    struct chain *chain = arg;
+
+    (void)v;
+    assert_true(chain->count < 512);
+    return wf_signed_decode(encoded.data, encoded.len, &chain->sets[chain->count++], NULL);
+}
+
+static void a_store_from_a_backup_learns_what_was_withdrawn_since(void **state)
+{
+    static struct chain chain;
+    pki_floors *router = pki_floors_new();
+    char backup[128];
+    struct node cut, reissued, newer = {NULL}, fine;
+    struct pki_subject seen;
+    uint64_t base, before, now = wf_now_wall_ms();
+    size_t learned = 0;
+    Weft__Wire__GrantsResult *r;
+    const Weft__Wire__Signed *grant;
+
+    (void)state;
+    desk_identity(&d, "b-cut", "[]", &cut);
+    desk_identity(&d, "b-reissued", "[]", &reissued);
+    desk_identity(&d, "b-fine", "[]", &fine);
+    desk_do(&d, "service.create", "{\"name\":\"b-service\"}");
+    desk_do(&d, "allow", "{\"who\":\"@b-fine\",\"type\":\"dial\",\"what\":\"@b-service\"}");
+    controller_fini(&d.c);
+    snprintf(backup, sizeof backup, "%s/backup", d.folder.top);
+    copy_home(backup);
+    assert_int_equal(controller_init(&d.c, d.folder.home, &d.why), WEFT_OK);
+
+    desk_do(&d, "identity.disable", "{\"name\":\"b-cut\"}");
+    desk_do(&d, "identity.reissue", "{\"name\":\"b-reissued\"}");
+    assert_int_equal(desk_enroll(&d, desk_text(&d, "token"), &newer), WEFT_OK);
+    grant = one_grant(&fine, &r);
+    desk_do(&d, "disallow", "{\"who\":\"@b-fine\",\"type\":\"dial\",\"what\":\"@b-service\"}");
+    catch_up(router, 0);
+    before = version();
+    assert_int_equal(store_record_base(d.c.home.store, &base), WEFT_OK);
+    assert_int_equal(store_record_each(d.c.home.store, base, keep_record, &chain), WEFT_OK);
+
+    move_home(backup);
+    assert_true(version() < before);
+    assert_int_equal(pki_trust_check_chain(d.c.home.trust, cut.chain, PKI_IDENTITY, PKI_CLIENT,
+                                           false, now, &seen, NULL),
+                     WEFT_OK);
+    assert_int_equal(store_begin(d.c.home.store), WEFT_OK);
+    assert_int_equal(
+        restore_learn(&d.c.home, &d.c.turn, chain.sets, chain.count, now, &learned, &d.why),
+        WEFT_OK);
+    assert_int_equal(learned, 3);
+    assert_int_equal(controller_end_turn(&d.c, NULL), WEFT_OK);
+    assert_true(version() > before);
+    assert_int_equal(pki_trust_check_chain(d.c.home.trust, cut.chain, PKI_IDENTITY, PKI_CLIENT,
+                                           false, now, &seen, NULL),
+                     WEFT_EREVOKED);
+    assert_int_equal(pki_trust_check_chain(d.c.home.trust, reissued.chain, PKI_IDENTITY, PKI_CLIENT,
+                                           false, now, &seen, NULL),
+                     WEFT_EREVOKED);
+    assert_int_equal(desk_check(&d, &fine, grant, POLICY_DIAL), WEFT_EREVOKED);
+    desk_do(&d, "identity.show", "{\"name\":\"b-cut\"}");
+    assert_string_equal(desk_text(&d, "state"), "disabled");
+    /* The router goes on from where it was, and the same again teaches nothing. */
+    catch_up(router, pki_floors_version(router));
+    assert_true(pki_floors_is_cut(router, PKI_IDENTITY, &cut.subject.id, NULL));
+    assert_int_equal(store_begin(d.c.home.store), WEFT_OK);
+    assert_int_equal(
+        restore_learn(&d.c.home, &d.c.turn, chain.sets, chain.count, now, &learned, &d.why),
+        WEFT_OK);
+    assert_int_equal(learned, 0);
+    assert_int_equal(controller_end_turn(&d.c, NULL), WEFT_OK);
+
+    /* What another key signed teaches nothing either. */
+    chain.sets[0]->signature.data[5] ^= 1;
+    assert_int_equal(store_begin(d.c.home.store), WEFT_OK);
+    assert_int_equal(restore_learn(&d.c.home, &d.c.turn, chain.sets, 1, now, &learned, &d.why),
+                     WEFT_ECREDENTIAL);
+    assert_int_equal(controller_end_turn(&d.c, NULL), WEFT_OK);
+    for (size_t i = 0; i < chain.count; i++)
+        wf_signed_free(chain.sets[i]);
+    wf_grants_result_free(r);
+    pki_floors_free(router);
+    node_fini(&cut);
+    node_fini(&reissued);
+    node_fini(&newer);
+    node_fini(&fine);
+}
+
 /* ---- against the naive way: all pairs before and after */
 
 #define PEOPLE 6
@@ -361,6 +485,7 @@ int main(void)
         cmocka_unit_test(a_deleted_identity_is_cut_everywhere),
         cmocka_unit_test(who_never_enrolled_leaves_no_floor),
         cmocka_unit_test(latecomers_learn_the_same_over_many_snapshots),
+        cmocka_unit_test(a_store_from_a_backup_learns_what_was_withdrawn_since),
         cmocka_unit_test(random_edits_kill_exactly_the_pairs_that_were_allowed_and_are_not),
     };
 

@@ -5,6 +5,12 @@ include(CMakePackageConfigHelpers)
 foreach(program weft_cli weft_controller weft_router weft_tunneler)
   if(TARGET ${program})
     install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+    # Its manual page, as the program itself prints it.
+    install(CODE "
+      set(man \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_MANDIR}/man1\")
+      file(MAKE_DIRECTORY \"\${man}\")
+      execute_process(COMMAND \"$<TARGET_FILE:${program}>\" man COMMAND_ERROR_IS_FATAL ANY
+                      OUTPUT_FILE \"\${man}/$<TARGET_FILE_NAME:${program}>.1\")")
   endif()
 endforeach()
 

@@ -112,11 +112,36 @@ static void grants_survive_each_failing_allocation(void **state)
     node_fini(&n);
 }
 
+static void a_call_that_fails_half_way_withdraws_nothing(void **state)
+{
+    static const char json[] = "{\"name\":\"victim\"}";
+    const pki_floors *floors = pki_trust_floors(d.c.home.trust);
+    unsigned failures = 0;
+    struct node n;
+    weft_err err;
+
+    (void)state;
+    desk_identity(&d, "victim", "[]", &n);
+    for (unsigned at = 1;; at++) {
+        err = run(WHO_IDENTITY, &d.admin, "identity.disable", wf_span_of(json, strlen(json)), at);
+        if (err == WEFT_OK)
+            break;
+        failures++;
+        assert_false(pki_floors_is_cut(floors, PKI_IDENTITY, &n.subject.id, NULL));
+        desk_do(&d, "identity.show", "%s", json);
+        assert_string_equal(desk_text(&d, "state"), "active");
+    }
+    assert_true(failures > 5);
+    assert_true(pki_floors_is_cut(floors, PKI_IDENTITY, &n.subject.id, NULL));
+    node_fini(&n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_administrators_call_survives_each_failing_allocation),
         cmocka_unit_test(grants_survive_each_failing_allocation),
+        cmocka_unit_test(a_call_that_fails_half_way_withdraws_nothing),
     };
 
     return cmocka_run_group_tests(tests, open_desk, close_desk);

@@ -1,4 +1,7 @@
-/* The store: rows, savepoints, a process killed while it commits, a disk that is full. */
+/*
+ * The store: rows, savepoints, a process killed while it commits, a disk that is full.
+ * UNTESTED: a power failure. That synchronous=FULL is set, no test here notices.
+ */
 #include "controller/store.h"
 #include "desk.h"
 #include "proto/base/clock.h"

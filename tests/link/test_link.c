@@ -409,9 +409,29 @@ static void frames_of_every_size_and_cut_arrive_unchanged(void **state)
     send_unaligned(*state, false);
 }
 
+/* Small frames in large records, more of them than one read takes, hardly ever ending together. */
 static void frames_that_fill_the_scratch_arrive_unchanged(void **state)
 {
-    send_unaligned(*state, true); /* more than one read takes, never at a frame's end */
+    struct bench *b = *state;
+    enum { COUNT = 600, SIZE = 1531 };
+    static uint8_t stream[COUNT * (WF_FRAME_HEADER + SIZE)];
+    size_t len = 0;
+    send_unaligned(b, true);
+    bench_wait(b, 5000, b->server.link == NULL);
+    wf_listener_close(b->listener);
+    memset(&b->server, 0, sizeof b->server);
+    b->server.bench = b;
+    b->accepted = 0;
+    rogue_up_and_greeted(b);
+    b->server.on_frame = check_payload;
+    for (unsigned i = 0; i < COUNT; i++)
+        len += data_frame(stream + len, i + 1, SIZE);
+    /* With records of this size what libssl has kept and what is read make six at a time. */
+    for (size_t at = 0; at < len; at += 12000)
+        rogue_send(&rogue, stream + at, len - at < 12000 ? len - at : 12000);
+    rogue_wait(&rogue, 5000, b->server.frames == COUNT);
+    assert_int_equal(b->server.last_label, COUNT);
+    rogue_fini(&rogue);
 }
 
 static void the_beginning_of_a_frame_costs_what_has_come(void **state)
@@ -536,6 +556,32 @@ static void idle_peers_keep_each_other_alive(void **state)
     bench_connect(b);
     bench_run(b, 1500);
     assert_int_equal(b->client.closed + b->server.closed, 0);
+}
+
+static void on_end_of_watch(uv_timer_t *timer)
+{
+    uv_stop(timer->loop);
+}
+
+static void idle_links_wake_for_heartbeats_alone(void **state)
+{
+    struct bench *b = *state;
+    uv_timer_t watch;
+    unsigned turns = 0;
+    b->net->times.ping_ms = 500;
+    bench_listen(b, NULL);
+    bench_connect(b);
+    bench_run(b, 20);
+    (void)uv_timer_init(&b->loop, &watch);
+    (void)uv_timer_start(&watch, on_end_of_watch, 2000, 0);
+    while (uv_is_active((uv_handle_t *)&watch)) {
+        (void)uv_run(&b->loop, UV_RUN_ONCE);
+        turns++;
+    }
+    /* Four pings and their answers, the alarms of two ends, and the watch. */
+    assert_in_range(turns, 4, 24);
+    uv_close((uv_handle_t *)&watch, NULL);
+    bench_run(b, 3);
 }
 
 static void time_in_which_we_did_not_run_is_not_silence(void **state)
@@ -911,6 +957,7 @@ int main(void)
         T(a_blocked_link_tells_when_it_has_drained),
         T(a_silent_peer_is_pinged_and_then_cut),
         T(idle_peers_keep_each_other_alive),
+        T(idle_links_wake_for_heartbeats_alone),
         T(time_in_which_we_did_not_run_is_not_silence),
         T(a_peer_without_a_hello_is_cut),
         T(replies_find_their_calls_in_any_order),

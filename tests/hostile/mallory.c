@@ -1,4 +1,5 @@
 #include "tests/hostile/mallory.h"
+#include "sdk/session_inside.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,8 +112,14 @@ static void new_session(struct mallory *m, bool host, uint64_t window)
     if (hello->role == WEFT__WIRE__ROLE__ROLE_NONE)
         hello->role = host ? WEFT__WIRE__ROLE__ROLE_BIND : WEFT__WIRE__ROLE__ROLE_DIAL;
     wf_session_free(m->session);
+    struct wf_hello said = config.self; /* what she says; what she expects is what is right */
+    config.self.service = m->stage->web;
+    config.self.session = m->session_id;
+    config.self.role = host ? WEFT__WIRE__ROLE__ROLE_BIND : WEFT__WIRE__ROLE__ROLE_DIAL;
     if (wf_session_new(&config, &m->session, &why) != WEFT_OK)
         fail_msg("mallory: %s", why.text);
+    wf_buf_clear(&m->session->hello);
+    assert_int_equal(wf_hello_put(&said, &m->session->hello), WEFT_OK);
     m->verified = m->opened = m->heard = m->over = 0;
 }
 

@@ -66,8 +66,11 @@ static void put_ack(void *arg, const struct wf_ack *ack)
 static void on_floors(void *arg, const Weft__Wire__Signed *set)
 {
     struct end *end = arg;
-    (void)set;
+    bool changed;
     end->floors++;
+    if (end->talk->apply_floors)
+        (void)pki_trust_apply_floors(end->talk->trust[end->side], set, end->talk->a.now, &changed,
+                                     NULL);
 }
 
 static void on_verified(void *arg)

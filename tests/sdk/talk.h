@@ -49,6 +49,7 @@ struct talk {
     wf_id service, session, instance;
     uint64_t window;
     bool datagram;
+    bool apply_floors; /* that come with a HELLO */
     bool answered;
     bool is_lost; /* the circuit was closed: an end went over, and the other has heard of it */
     struct end end[2];

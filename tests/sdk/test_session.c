@@ -512,6 +512,26 @@ static void each_side_refuses_a_grant_of_another_identity(void **state)
     assert_dialer_refuses(t->other_ctx, &hello, WEFT_EREFUSED);
 }
 
+/* As in a change of keys gone wrong: the key fits, the identity doesn't. */
+static void each_side_refuses_a_grant_for_another_subject_with_its_own_key(void **state)
+{
+    (void)state;
+    for (int side = 0; side < 2; side++) {
+        struct authority_node *node = side == DIALER ? &t->ci : &t->host;
+        pki_pin own = node->pin;
+        struct wf_hello hello = talk_hello(t, side);
+        node->pin = t->other.pin;
+        Weft__Wire__Signed *grant = authority_grant(&t->a, node, &t->service, "web", hello.role);
+        node->pin = own;
+        hello.grant = grant;
+        if (side == DIALER)
+            assert_host_refuses(t->other_ctx, &hello, WEFT_EREFUSED);
+        else
+            assert_dialer_refuses(t->other_ctx, &hello, WEFT_EREFUSED);
+        wf_signed_free(grant);
+    }
+}
+
 static void each_side_refuses_a_grant_that_names_another_key(void **state)
 {
     (void)state;
@@ -584,6 +604,53 @@ static void each_side_refuses_an_expired_grant(void **state)
     }
 }
 
+static void each_side_refuses_a_grant_that_has_not_begun(void **state)
+{
+    (void)state;
+    for (int side = 0; side < 2; side++) {
+        struct wf_hello hello = talk_hello(t, side);
+        t->a.now += 3600000;
+        Weft__Wire__Signed *grant = authority_grant(&t->a, side == DIALER ? &t->ci : &t->host,
+                                                    &t->service, "web", hello.role);
+        t->a.now -= 3600000;
+        hello.grant = grant;
+        if (side == DIALER)
+            assert_host_refuses(NULL, &hello, WEFT_ECREDENTIAL);
+        else
+            assert_dialer_refuses(NULL, &hello, WEFT_ECREDENTIAL);
+        wf_signed_free(grant);
+    }
+}
+
+/* A host whose own HELLO brings the news that it was cut: TLS had let it through. */
+static void floors_that_come_with_a_hello_count_for_that_hello(void **state)
+{
+    (void)state;
+    for (int side = 0; side < 2; side++) {
+        struct talk *shared = t;
+        t = calloc(1, sizeof *t);
+        talk_world_open(t);
+        t->apply_floors = true;
+        struct wf_hello hello = talk_hello(t, side);
+        Weft__Wire__Floor floor = WEFT__WIRE__FLOOR__INIT;
+        Weft__Wire__Floor *floors[] = {&floor};
+        floor.key.data = (side == DIALER ? &t->ci : &t->host)->pin.b;
+        floor.key.len = PKI_PIN_LEN;
+        floor.epoch = t->a.now + 1;
+        floor.expires = t->a.now + 86400000;
+        Weft__Wire__Signed *set = authority_floors(&t->a, 1, NULL, floors, 1);
+        hello.floors = set;
+        if (side == DIALER)
+            assert_host_refuses(NULL, &hello, WEFT_EREVOKED);
+        else
+            assert_dialer_refuses(NULL, &hello, WEFT_EREVOKED);
+        wf_signed_free(set);
+        talk_world_close(t);
+        free(t);
+        t = shared;
+    }
+}
+
 /* Each gets its own world, because floors stay. */
 static void each_side_refuses_a_grant_below_its_floor(void **state)
 {
@@ -642,6 +709,27 @@ static void a_live_session_is_cut_by_a_floor_on_either_side(void **state)
     }
 }
 
+static void a_live_session_ends_with_the_peers_certificate(void **state)
+{
+    (void)state;
+    struct talk *shared = t;
+    t = calloc(1, sizeof *t);
+    talk_world_open(t);
+    authority_renew(&t->a, &t->ci, t->a.now - 300000, t->a.now + 3600000);
+    pki_tls_ctx_unref(t->ctx[DIALER]);
+    t->ctx[DIALER] = authority_tls(&t->ci, t->trust[DIALER]);
+    talk_open(t);
+    talk_meet(t);
+    wf_session_check(t->end[HOST].session, t->a.now + 3500000, WF_SESSION_GRACE_MS);
+    assert_int_equal(t->end[HOST].over, 0);
+    wf_session_check(t->end[HOST].session, t->a.now + 3700000, WF_SESSION_GRACE_MS);
+    assert_over(HOST, WEFT_EEXPIRED);
+    talk_close(t);
+    talk_world_close(t);
+    free(t);
+    t = shared;
+}
+
 static void a_router_can_not_pose_as_an_endpoint(void **state)
 {
     struct authority_node router;
@@ -685,6 +773,18 @@ static void data_before_accept_is_held_until_then(void **state)
     assert_int_equal(wf_session_accept(t->end[HOST].session), WEFT_OK);
     wf_session_resume(t->end[HOST].session);
     assert_int_equal(t->end[HOST].heard.len, 5);
+    assert_int_equal(t->end[HOST].ended, 1);
+}
+
+static void an_end_before_accept_is_held_until_then(void **state)
+{
+    (void)state;
+    meet_lying_dialer();
+    liar_item(&t->end[DIALER], WF_ITEM_END, NULL, 0);
+    talk_settle(t);
+    assert_int_equal(t->end[HOST].ended, 0);
+    assert_int_equal(wf_session_accept(t->end[HOST].session), WEFT_OK);
+    wf_session_resume(t->end[HOST].session);
     assert_int_equal(t->end[HOST].ended, 1);
 }
 
@@ -885,14 +985,19 @@ int main(void)
         TALK(each_side_refuses_a_hello_for_another_instance),
         TALK(each_side_refuses_the_other_role),
         TALK(each_side_refuses_a_grant_of_another_identity),
+        TALK(each_side_refuses_a_grant_for_another_subject_with_its_own_key),
         TALK(each_side_refuses_a_grant_that_names_another_key),
+        TALK(each_side_refuses_a_grant_that_has_not_begun),
+        TALK(floors_that_come_with_a_hello_count_for_that_hello),
         TALK(each_side_refuses_a_grant_for_another_service),
         TALK(each_side_refuses_a_grant_with_a_forged_signature),
         TALK(each_side_refuses_an_expired_grant),
         TALK(each_side_refuses_a_grant_below_its_floor),
         TALK(a_live_session_is_cut_by_a_floor_on_either_side),
+        TALK(a_live_session_ends_with_the_peers_certificate),
         TALK(a_router_can_not_pose_as_an_endpoint),
         TALK(data_before_accept_is_held_until_then),
+        TALK(an_end_before_accept_is_held_until_then),
         TALK(data_in_the_record_of_the_hello_is_held_too),
         TALK(nothing_but_grant_and_reset_may_follow_an_end),
         TALK(a_second_hello_is_a_breach),

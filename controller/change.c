@@ -31,15 +31,16 @@ struct noticing {
     const struct store_policy *policy;
 };
 
-static weft_err notice_one(void *arg, const wf_id *identity)
+static weft_err notice_one(void *arg, struct peer *peer)
 {
     struct noticing *n = arg;
     struct controller *c = n->call->c;
     struct policy_roles roles;
     struct policy_thing thing;
     struct store_node node;
+    struct effect *effect;
     bool concerned;
-    weft_err err = store_node_get(c->home.store, PKI_IDENTITY, identity, &node);
+    weft_err err = store_node_get(c->home.store, PKI_IDENTITY, &peer->subject.id, &node);
 
     if (err != WEFT_OK)
         return err == WEFT_ENOTFOUND ? WEFT_OK : err;
@@ -51,7 +52,13 @@ static weft_err notice_one(void *arg, const wf_id *identity)
         concerned = catalog_may(&c->catalog, &thing, n->service, POLICY_DIAL) ||
                     catalog_may(&c->catalog, &thing, n->service, POLICY_BIND);
     }
-    return concerned ? call_note(n->call, EFFECT_GRANTS, PKI_IDENTITY, identity) : WEFT_OK;
+    if (!concerned)
+        return WEFT_OK;
+    effect = turn_add(&c->turn, EFFECT_GRANTS, 0);
+    if (effect == NULL)
+        return WEFT_ENOMEM;
+    effect->peer = peer;
+    return WEFT_OK;
 }
 
 weft_err change_notice_service(struct call *call, const wf_id *service)

@@ -99,7 +99,11 @@ static weft_err run_run(const struct wf_call_line *line, wf_why *why)
                                                                                : WEFT_EUSAGE;
     else
         err = default_listen(run.dir, &run.listen, why);
-    return err == WEFT_OK ? controller_run(&run, why) : err;
+    if (err == WEFT_OK)
+        err = controller_run(&run, why);
+    if (err == WEFT_EIO && listen == NULL && strstr(why->text, "listen") != NULL)
+        wf_wrap(why, err, "no --listen, so the address that init was told");
+    return err;
 }
 
 static weft_err run_admin(const struct wf_call_line *line, wf_why *why)
@@ -160,7 +164,7 @@ static weft_err run_check(const struct wf_call_line *line, wf_why *why)
         for (size_t i = 0; i < c.home.address_count; i++)
             printf("  reached at %s\n", wf_address_text(&c.home.addresses[i], text));
         printf("  own certificate: %llu days left (renewed by itself)\n",
-               (unsigned long long)(until > now ? (until - now) / 86400000u : 0));
+               (unsigned long long)(until > now ? (until - now + 86399999u) / 86400000u : 0));
     }
     controller_fini(&c);
     return err;

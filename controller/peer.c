@@ -229,7 +229,8 @@ static void on_closed(wf_link *link, void *arg, weft_err err, const wf_why *why)
     turn_forget_peer(&c->turn, peer);
     wf_list_remove(&peer->node);
     c->peer_count--;
-    if (peer->is_known && !peer_is_online(c, peer->subject.kind, &peer->subject.id))
+    if (c->sessions.count > 0 && peer->is_known &&
+        !peer_is_online(c, peer->subject.kind, &peer->subject.id))
         sessions_forget(&c->sessions, &peer->subject.id);
     free(peer);
 }
@@ -383,6 +384,10 @@ void peer_apply(struct controller *c, struct effect *effect)
         push_to_all(c, effect);
         return;
     case EFFECT_GRANTS:
+        if (effect->peer != NULL) {
+            notify(effect->peer, true, false, NULL);
+            return;
+        }
         for (n = c->peers.next; n != &c->peers; n = n->next)
             if (is_node(peer_of(n), PKI_IDENTITY, &effect->subject))
                 notify(peer_of(n), true, false, NULL);
@@ -423,7 +428,7 @@ weft_err peer_each_identity(const struct controller *c, peer_identity_fn row, vo
 
     for (wf_node *n = c->peers.next; err == WEFT_OK && n != &c->peers; n = n->next)
         if (peer_of(n)->who == WHO_IDENTITY)
-            err = row(arg, &peer_of(n)->subject.id);
+            err = row(arg, peer_of(n));
     return err;
 }
 

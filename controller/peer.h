@@ -29,8 +29,8 @@ bool peer_is_online(const struct controller *c, enum pki_kind kind, const wf_id 
 void peer_sweep(struct controller *c, uint64_t now_mono, uint64_t now_wall);
 void peer_close_all(struct controller *c);
 
-/* Walks the ids of connected identities; one that has several links comes several times. */
-typedef weft_err (*peer_identity_fn)(void *arg, const wf_id *identity);
+/* Walks the links of connected identities. */
+typedef weft_err (*peer_identity_fn)(void *arg, struct peer *peer);
 weft_err peer_each_identity(const struct controller *c, peer_identity_fn row, void *arg);
 
 #endif

@@ -17,13 +17,13 @@ struct effect {
     enum effect_kind {
         EFFECT_REPLY,   /* peer, call, code, why, bytes: the result */
         EFFECT_FLOORS,  /* version, bytes: an encoded Signed to apply and to push to all */
-        EFFECT_GRANTS,  /* subject: tell this identity that its grants changed */
+        EFFECT_GRANTS,  /* peer, or subject: tell this identity that its grants changed */
         EFFECT_MEMBERS, /* tell all that the routers changed */
         EFFECT_DROP,    /* kind, subject: close this node's links, it is cut */
         EFFECT_SESSION, /* subject: the session to cut */
         EFFECT_LOG,     /* bytes: a line about an act of an administrator */
     } kind;
-    struct peer *peer; /* borrowed; NULL once it has gone */
+    struct peer *peer; /* borrowed; NULL once it has gone, or for none */
     uint64_t call;
     weft_err code;
     wf_why why;

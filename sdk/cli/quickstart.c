@@ -1,7 +1,8 @@
 /*
  * weft quickstart: a whole fabric of separate processes on this machine, a
  * server that knows nothing of Weft, and one real delivery through it all.
- * Everything made lives in one folder and ends with the command.
+ * Everything made lives in one folder and ends with the command, unless
+ * --home named the folder or a log in it says what failed.
  */
 #include "proto/base/clock.h"
 #include "proto/base/file.h"
@@ -10,12 +11,14 @@
 #include "sdk/cli/receiver.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <ftw.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -64,20 +67,32 @@ static uint16_t free_port(void)
     return ntohs(a.sin_port);
 }
 
+/* fork, and the child ends when this program does, however that comes about. */
+static pid_t fork_bound(void)
+{
+    pid_t parent = getpid();
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0 && (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != parent))
+        _exit(127);
+    return pid;
+}
+
 /* Starts bin/<words[0]> with its output in home/<log>. 0 on failure. */
 static pid_t start(const struct stage *s, const char *log, const char *const *words)
 {
-    char program[PATH_MAX], path[PATH_MAX], *argv[WORDS_MAX + 1];
+    char program[PATH_MAX], path[PATH_MAX], state[PATH_MAX], *argv[WORDS_MAX + 1];
     size_t n = 0;
     snprintf(program, sizeof program, "%s/%s", s->bin, words[0]);
     snprintf(path, sizeof path, "%s/%s", s->home, log);
+    snprintf(state, sizeof state, "%s/state", s->home);
     for (; words[n] != NULL && n < WORDS_MAX; n++)
         argv[n] = strdup(words[n]);
     argv[n] = NULL;
-    fflush(NULL);
-    pid_t pid = fork();
+    pid_t pid = fork_bound();
     if (pid == 0) {
-        FILE *out = freopen(path, "ae", stderr);
+        setenv("XDG_STATE_HOME", state, 1);
+        FILE *out = freopen(path, "a", stderr); /* stays open over exec */
         if (out != NULL)
             dup2(fileno(out), STDOUT_FILENO);
         execv(program, argv);
@@ -194,8 +209,7 @@ static weft_err start_receiver(struct stage *s, wf_why *why)
     int fd = cli_receiver_listen(&s->server_port);
     if (fd < 0)
         return wf_fail(why, WEFT_EIO, "no port for the server: %s", strerror(errno));
-    fflush(NULL);
-    s->receiver = fork();
+    s->receiver = fork_bound();
     if (s->receiver == 0)
         _exit(cli_receiver_run(fd, secret));
     close(fd);
@@ -252,6 +266,12 @@ static void on_interrupt(int number)
     interrupted = 1;
 }
 
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *where)
+{
+    (void)st, (void)kind, (void)where;
+    return remove(path);
+}
+
 static weft_err find_programs(struct stage *s, wf_why *why)
 {
     char program[PATH_MAX];
@@ -292,24 +312,26 @@ weft_err cli_quickstart(const struct wf_call_line *line, wf_why *why)
     if ((err = start_control(&s, why)) == WEFT_OK && (err = start_router(&s, why)) == WEFT_OK &&
         (err = start_receiver(&s, why)) == WEFT_OK)
         err = deliver(&s, why);
-    if (err == WEFT_OK) {
+    bool stays = err == WEFT_OK && wf_line_flag(line, "stay");
+    if (stays) {
         say("\ntry next\n  export WEFT_IDENTITY=%s/hook-dial.jwt\n"
             "  weft status\n  weft post hook /anything --data hello\n"
             "  weft login 127.0.0.1:%u --identity %s/admin.json && weft explain hook-dialer hook",
             s.home, s.controller_port, s.home);
-    }
-    if (err == WEFT_OK && wf_line_flag(line, "stay")) {
         say("\nrunning until Ctrl-C; logs are in %s", s.home);
         signal(SIGINT, on_interrupt);
         signal(SIGTERM, on_interrupt);
         while (!interrupted)
             pause();
     } else if (err == WEFT_OK) {
-        say("(with --stay it is left running)");
+        say("\ntry next\n  weft quickstart --stay    the same, left running to play with\n"
+            "  weft share NAME           your own service in three commands: docs/quickstart.md");
     }
     stop(&s.tunneler);
     stop(&s.receiver);
     stop(&s.router);
     stop(&s.controller);
+    if (err == WEFT_OK && home == NULL)
+        (void)nftw(s.home, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     return err;
 }

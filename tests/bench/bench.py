@@ -265,6 +265,23 @@ def main():
 
     home = tempfile.mkdtemp(prefix="weft-bench.")
     atexit.register(shutil.rmtree, home, True)
+    try:
+        measure(options, home, seconds, echoes, sessions, idle, rounds)
+    except BaseException:
+        show_logs(home)
+        raise
+
+
+def show_logs(home):
+    for folder, _, files in os.walk(home):
+        for name in sorted(files):
+            if name.endswith((".log", ".out")):
+                with open(f"{folder}/{name}", errors="replace") as f:
+                    for line in f.readlines()[-4:]:
+                        print(f"{name}: {line.rstrip()}", file=sys.stderr)
+
+
+def measure(options, home, seconds, echoes, sessions, idle, rounds):
     target = serve()
     fabric = Fabric(home, target)
     nginx = nginx_chain(f"{home}/nginx", target)

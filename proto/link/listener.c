@@ -24,7 +24,6 @@
 #include <string.h>
 
 #define BACKLOG 4096
-#define FAIR_MS 1000u
 #define LOOK_MS 100u /* how often those who wait are looked at, if nothing else happens */
 #define WAITING_PER_PLACE 4u
 #define WINDOW_MS 10000u
@@ -148,7 +147,7 @@ static bool make_room(wf_listener *listener, const uint8_t origin[16], uint64_t 
 
     for (wf_node *n = listener->pending.next; n != &listener->pending; n = n->next) {
         wf_link *link = wf_container_of(n, wf_link, pending);
-        bool may_go = link->state != LINK_UP && now >= link->started + FAIR_MS;
+        bool may_go = link->state != LINK_UP && now >= link->started + listener->net->times.fair_ms;
         if (may_go && oldest == NULL)
             oldest = link;
         if (memcmp(link->origin, origin, 16) != 0)

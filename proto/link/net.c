@@ -96,6 +96,7 @@ weft_err wf_net_open(struct uv_loop_s *loop, wf_net **out)
         .silence_ms = WF_SILENCE_MS,
         .call_ms = WF_CALL_MS,
         .close_ms = 1000,
+        .fair_ms = 1000,
         .backoff_min_ms = WF_BACKOFF_MIN_MS,
         .backoff_max_ms = WF_BACKOFF_MAX_MS,
     };

@@ -31,7 +31,8 @@ struct weft_server {
     char *service;           /* owned: until it listens */
     bool listening, closed;
     unsigned bound;
-    unsigned wanted;  /* callers of weft_server_accept that nobody was accepted for yet */
+    unsigned accepting; /* callers that are inside weft_server_accept */
+    unsigned ready_count;
     unsigned waiters; /* callers that are inside a function of this server */
     wf_node pending;  /* struct pending: offered, not accepted */
     unsigned pending_count;
@@ -52,7 +53,7 @@ static void pending_free(struct pending *pending)
 /* Matches dialers with callers; under the lock. */
 static void accept_some(weft_server *server)
 {
-    while (server->wanted > 0 && !wf_list_is_empty(&server->pending)) {
+    while (server->accepting > server->ready_count && !wf_list_is_empty(&server->pending)) {
         struct pending *pending = wf_container_of(server->pending.next, struct pending, node);
         weft_stream *stream = pending->stream;
         weft_conn *conn;
@@ -68,7 +69,7 @@ static void accept_some(weft_server *server)
             continue;
         }
         conn->stream = stream;
-        server->wanted--;
+        server->ready_count++;
         wf_list_push(&server->ready, &conn->ready);
         pthread_cond_broadcast(&server->changed);
     }
@@ -78,11 +79,9 @@ static void on_gone(void *arg)
 {
     struct pending *pending = arg;
     weft_client *client = pending->server->client;
-    weft_stream *stream = pending->stream;
     wf_client_lock(client);
     pending_free(pending);
     wf_client_unlock(client);
-    weft_stream_refuse(stream, WEFT_ECANCELED, NULL);
 }
 
 static void on_incoming(weft_listener *listener, void *arg, weft_stream *stream,
@@ -244,20 +243,20 @@ weft_err weft_server_accept(weft_server *server, unsigned timeout_ms, weft_conn 
     weft_err err = WEFT_OK;
     wf_client_lock(client);
     server->waiters++;
-    if (wf_list_is_empty(&server->ready) && !server->closed) {
-        server->wanted++;
-        wf_client_wish(client, &server->wish, WF_DO_ACCEPT);
-    }
-    while (wf_list_is_empty(&server->ready) && !server->closed && err == WEFT_OK)
+    server->accepting++;
+    while (wf_list_is_empty(&server->ready) && !server->closed && err == WEFT_OK) {
+        /* Another caller may have taken the one that was accepted for us. */
+        if (!wf_list_is_empty(&server->pending))
+            wf_client_wish(client, &server->wish, WF_DO_ACCEPT);
         if (!wf_client_wait(client, &server->changed, timeout_ms > 0 ? &deadline : NULL) &&
-            wf_list_is_empty(&server->ready)) {
+            wf_list_is_empty(&server->ready))
             err = wf_fail(why, WEFT_ETIMEDOUT, "nobody dialed in %u ms", timeout_ms);
-            if (server->wanted > 0)
-                server->wanted--;
-        }
+    }
+    server->accepting--;
     if (!wf_list_is_empty(&server->ready)) {
         weft_conn *conn = wf_container_of(server->ready.next, weft_conn, ready);
         wf_list_remove(&conn->ready);
+        server->ready_count--;
         *out = conn;
         err = WEFT_OK;
     } else if (err == WEFT_OK) {

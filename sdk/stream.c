@@ -208,6 +208,8 @@ static void run(struct wf_job *job)
         void (*gone)(void *) = s->gone;
         s->gone = NULL;
         gone(s->gone_arg);
+        if (s->state == WF_STREAM_DECISION)
+            linger(s);
     }
     if ((due & WF_DUE_OPENED) && s->state == WF_STREAM_OPEN)
         s->handler->opened(s, s->arg, &s->peer);

@@ -128,7 +128,6 @@ static void on_bound(weft_listener *l, void *arg, unsigned routers, const char *
 static void on_gone(void *arg)
 {
     struct host *h = arg;
-    weft_stream_refuse(h->held, WEFT_ECANCELED, NULL);
     h->held = NULL;
     h->flows[0].gone++;
 }

@@ -210,8 +210,12 @@ WEFT_API weft_err weft_stream_accept(weft_stream *stream, const struct weft_stre
 /* Before weft_stream_accept: sends an authenticated refusal; the stream is gone, no callback
  * follows. */
 WEFT_API void weft_stream_refuse(weft_stream *stream, weft_err err, const char *reason);
-/* Tells a stream that came in and waits for an answer who wants to know when the dialer gives up
- * meanwhile. */
+/*
+ * While a stream that came in waits for its answer: `gone` is called if the
+ * dialer gives up meanwhile, and the stream is gone then. Without it the
+ * stream waits for its answer all the same: weft_stream_accept fails with the
+ * reason, weft_stream_refuse lets it go.
+ */
 WEFT_API void weft_stream_on_gone(weft_stream *stream, void (*gone)(void *arg), void *arg);
 
 /* ------------------------------------------------------- identity and status */

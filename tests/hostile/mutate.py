@@ -68,7 +68,7 @@ def main():
     wanted = sys.argv[3:]
     tree, out = f"{folder}/tree", f"{folder}/build"
     shutil.rmtree(folder, ignore_errors=True)
-    for name in run("git", "-C", source, "ls-files").stdout.splitlines():
+    for name in run("git", "-C", source, "ls-files", "--cached", "--others", "--exclude-standard").stdout.splitlines():
         if not os.path.exists(f"{source}/{name}"):
             continue
         os.makedirs(os.path.dirname(f"{tree}/{name}"), exist_ok=True)

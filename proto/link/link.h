@@ -8,7 +8,10 @@
  * already queued, and frames may be sent from then on. `up` comes with the
  * peer's Hello; before it no other frame is taken from the peer. `closed` is
  * the last callback and comes exactly once, later, never from inside a call.
- * After it the wf_link is gone.
+ * After it the wf_link is gone. Its error: WEFT_OK after our own close,
+ * WEFT_EEOF when the peer closed, WEFT_EUNREACHABLE when the connection was
+ * refused or lost, WEFT_ETIMEDOUT for a deadline or silence, a credential's
+ * error for either side's certificate, else the breach or limit that cut it.
  *
  * A link never stops reading: what a peer may make us hold is bounded above
  * by credit and by the caps here. Output: frames are encrypted at once and
@@ -135,7 +138,10 @@ struct wf_listener_config {
     const struct wf_link_handler *(*accepted)(void *listener_arg, wf_link *link, void **arg);
     void *arg;
 };
-/* Binds and listens. address.port 0 picks one: see wf_listener_port. WEFT_EIO with the reason. */
+/*
+ * Binds and listens on an IP address (no name). address.port 0 picks one: see
+ * wf_listener_port. WEFT_EIO with the reason.
+ */
 weft_err wf_listener_open(wf_net *net, const wf_address *address,
                           const struct wf_listener_config *config, wf_listener **out, wf_why *why);
 uint16_t wf_listener_port(const wf_listener *listener);

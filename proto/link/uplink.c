@@ -58,6 +58,8 @@ struct wf_uplink {
     bool is_secured;
     unsigned failures; /* since the last success */
     uint64_t up_since;
+    weft_err down; /* why the last attempt failed; WEFT_OK: none did since the link was up */
+    wf_why down_why;
     wf_alarm retry;
     struct wf_soon soon; /* the attempt that is made at once, or the end */
     wf_node calls;       /* struct waiting_call */
@@ -90,9 +92,15 @@ static void call_finish(struct waiting_call *call, weft_err code, const char *re
 
 static void on_call_overdue(wf_alarm *alarm, uint64_t now)
 {
+    struct waiting_call *call = wf_container_of(alarm, struct waiting_call, alarm);
+    const wf_uplink *uplink = call->uplink;
+    wf_why why = {""};
     (void)now;
-    call_finish(wf_container_of(alarm, struct waiting_call, alarm), WEFT_ETIMEDOUT,
-                "not connected in time");
+    if (uplink->down == WEFT_OK)
+        (void)wf_fail(&why, WEFT_ETIMEDOUT, "not connected in time");
+    else
+        (void)wf_fail(&why, uplink->down, "not connected in time: %s", uplink->down_why.text);
+    call_finish(call, uplink->down != WEFT_OK ? uplink->down : WEFT_ETIMEDOUT, why.text);
 }
 
 /* The link is up: the calls that waited go out. */
@@ -197,6 +205,9 @@ static void went_down(wf_uplink *uplink, weft_err err, const wf_why *why)
             uplink->address_next == 0 ? uplink->address_count - 1 : uplink->address_next - 1;
     }
     uplink->failures++;
+    uplink->down = err;
+    (void)wf_fail(&uplink->down_why, err, "%s",
+                  why != NULL && why->text[0] != '\0' ? why->text : weft_err_sentence((int)err));
     uint64_t delay = retry_delay(uplink);
     move(uplink, UPLINK_DOWN);
     schedule(uplink, delay);
@@ -256,6 +267,7 @@ static void on_link_up(wf_link *link, void *arg, const Weft__Wire__Hello *hello)
         return;
     move(uplink, UPLINK_UP);
     uplink->up_since = wf_net_now();
+    uplink->down = WEFT_OK;
     if (uplink->handler->up != NULL)
         uplink->handler->up(uplink, uplink->arg, link, hello);
     calls_go(uplink);

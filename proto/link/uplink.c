@@ -8,7 +8,8 @@
  *   than a ping's time doesn't count as a success, so that a peer who throws
  *   us out isn't stormed.
  * - Calls made while it is down wait for `up`, each with its own deadline,
- *   and at most WF_CALLS_PER_LINK of them.
+ *   and at most WF_CALLS_PER_LINK of them. One that waited in vain ends with
+ *   the reason why the last attempt failed.
  * - Closed at any point: the link closes first, waiting calls end with
  *   WEFT_ECANCELED, then `closed` comes, later.
  */
@@ -205,7 +206,7 @@ static void went_down(wf_uplink *uplink, weft_err err, const wf_why *why)
             uplink->address_next == 0 ? uplink->address_count - 1 : uplink->address_next - 1;
     }
     uplink->failures++;
-    uplink->down = err;
+    uplink->down = err == WEFT_EEOF ? WEFT_EUNREACHABLE : err; /* a peer that left isn't there */
     (void)wf_fail(&uplink->down_why, err, "%s",
                   why != NULL && why->text[0] != '\0' ? why->text : weft_err_sentence((int)err));
     uint64_t delay = retry_delay(uplink);

@@ -40,7 +40,8 @@ bool wf_uplink_is_up(const wf_uplink *uplink);
 void wf_uplink_retry_now(wf_uplink *uplink);
 /*
  * A call over the uplink, waiting up to timeout_ms for it to come up and for
- * the answer, together. `done` as in wf_link_call.
+ * the answer, together. `done` as in wf_link_call; if it never came up, with
+ * the error of the last attempt (WEFT_ETIMEDOUT if none has failed).
  */
 weft_err wf_uplink_call(wf_uplink *uplink, const char *operation, wf_span arguments,
                         unsigned timeout_ms, wf_call_fn done, void *arg);

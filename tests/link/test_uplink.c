@@ -213,13 +213,14 @@ static void new_addresses_and_retry_now_end_the_waiting(void **state)
 struct answer {
     unsigned done;
     weft_err code;
+    char reason[WEFT_WHY_MAX];
 };
 
 static void on_answer(void *arg, weft_err code, const char *reason, wf_span result)
 {
     struct answer *answer = arg;
-    (void)reason;
     (void)result;
+    (void)snprintf(answer->reason, sizeof answer->reason, "%s", reason);
     answer->done++;
     answer->code = code;
 }
@@ -250,7 +251,7 @@ static void a_call_waits_for_the_link(void **state)
     close_uplink(&up);
 }
 
-static void a_call_over_a_dead_uplink_times_out(void **state)
+static void a_call_over_a_dead_uplink_ends_with_the_reason(void **state)
 {
     struct bench *b = *state;
     struct up up = {0};
@@ -260,8 +261,29 @@ static void a_call_over_a_dead_uplink_times_out(void **state)
     assert_int_equal(wf_uplink_call(up.uplink, "op", wf_span_of(NULL, 0), 150, on_answer, &answer),
                      WEFT_OK);
     bench_wait(b, 3000, answer.done == 1);
+    assert_int_equal(answer.code, WEFT_EUNREACHABLE);
+    assert_non_null(strstr(answer.reason, "refused"));
+    close_uplink(&up);
+}
+
+static void a_call_times_out_while_the_first_attempt_hangs(void **state)
+{
+    struct bench *b = *state;
+    struct up up = {0};
+    struct answer answer = {0};
+    struct wf_listener_config config = {
+        .alpn = PKI_ALPN_LINK, .kinds = PKI_IDENTITY, .handshakes_max = 1, .per_address_max = 1};
+    static struct rogue rogue;
+    bench_listen(b, &config);
+    rogue_connect(&rogue, b); /* has the only place, so ours waits */
+    bench_run(b, 20);
+    open_uplink(b, &up, &b->address, 1);
+    assert_int_equal(wf_uplink_call(up.uplink, "op", wf_span_of(NULL, 0), 150, on_answer, &answer),
+                     WEFT_OK);
+    bench_wait(b, 3000, answer.done == 1);
     assert_int_equal(answer.code, WEFT_ETIMEDOUT);
     close_uplink(&up);
+    rogue_fini(&rogue);
 }
 
 static void waiting_calls_are_bounded_and_end_with_the_uplink(void **state)
@@ -336,7 +358,8 @@ int main(void)
         T(a_peer_that_throws_us_out_is_not_stormed),
         T(new_addresses_and_retry_now_end_the_waiting),
         T(a_call_waits_for_the_link),
-        T(a_call_over_a_dead_uplink_times_out),
+        T(a_call_over_a_dead_uplink_ends_with_the_reason),
+        T(a_call_times_out_while_the_first_attempt_hangs),
         T(waiting_calls_are_bounded_and_end_with_the_uplink),
         T(an_uplink_may_be_closed_wherever_it_waits),
         T(an_uplink_may_be_closed_in_its_callbacks),

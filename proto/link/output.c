@@ -258,10 +258,17 @@ void wf_output_drop(wf_link *link)
     link->out_tail = NULL;
 }
 
+/*
+ * All we had to say and our end are with the kernel, and nothing that may
+ * still come is wanted: waiting for the peer's end would cost whoever closes
+ * a round trip. What it sends into the closed socket is answered by a reset,
+ * which reaches it behind our last bytes.
+ */
 static void on_shut(uv_shutdown_t *shutdown, int status)
 {
-    (void)shutdown; /* the peer's own end, or the deadline, closes the link */
-    (void)status;
+    wf_link *link = wf_container_of(shutdown, wf_link, once.shutdown);
+    if (status == 0 && link->state == LINK_CLOSING)
+        wf_link_finish(link);
 }
 
 void wf_output_shut(wf_link *link)

@@ -111,7 +111,10 @@ const char *wf_line_list(const struct wf_call_line *line, const char *option, si
     return NULL;
 }
 
-const char *wf_line_command(const struct wf_call_line *line) { return line->command->name; }
+const char *wf_line_command(const struct wf_call_line *line)
+{
+    return line->command->name;
+}
 
 size_t wf_line_count(const struct wf_call_line *line)
 {
@@ -453,10 +456,14 @@ static int without_command(const struct wf_program *p, int argc, char **argv)
         print_group_help(stderr, p, "");
         return weft_err_exit_status(WEFT_EUSAGE);
     }
-    if (print_group_help(stderr, p, words) != 0)
-        return weft_err_exit_status(WEFT_EUSAGE);
-    weft_err err = wf_fail(&why, WEFT_EUSAGE, "unknown command \"%s\"; %s --help lists them",
-                           argv[0], p->name);
+    weft_err err = WEFT_EUSAGE;
+    if (words[0] == 0)
+        (void)wf_fail(&why, err, "unknown option %s; %s --help lists the commands", argv[0],
+                      p->name);
+    else if (print_group_help(stderr, p, words) != 0)
+        return weft_err_exit_status(err);
+    else
+        (void)wf_fail(&why, err, "unknown command \"%s\"; %s --help lists them", words, p->name);
     return fail(p, NULL, err, &why);
 }
 

@@ -213,8 +213,13 @@ static void on_ended(weft_stream *stream, void *arg)
 {
     struct post *p = arg;
     (void)stream;
-    if (p->stream == NULL || p->finished)
-        return; /* `closed` follows */
+    if (p->stream == NULL)
+        return;
+    if (p->finished) { /* both ends have crossed: the rest is leave-taking, and the library's own */
+        uv_timer_stop(&p->wait);
+        settle(p);
+        return;
+    }
     weft_err err = wf_http_parser_finish(p->parser, p->why);
     if (err == WEFT_OK && !p->finished)
         err = wf_fail(p->why, WEFT_EPROTO, "the server closed without an answer");

@@ -107,17 +107,16 @@ weft_err call_note(struct call *call, enum effect_kind kind, enum pki_kind of, c
 
 weft_err call_fail(struct call *call, weft_err err, const char *what, const char *name)
 {
+    if (err == WEFT_OK || call->why.text[0] != '\0')
+        return err; /* who noticed it knows best */
     switch (err) {
-    case WEFT_OK:
-        return err;
     case WEFT_EEXIST:
-        return wf_fail(&call->why, err, "a %s named '%s' exists already", what, name);
+        return wf_fail(&call->why, err, "there is a%s %s '%s' already",
+                       strchr("aeiou", what[0]) != NULL ? "n" : "", what, name);
     case WEFT_ENOTFOUND:
         return wf_fail(&call->why, err, "there is no %s '%s'", what, name);
     default:
-        if (call->why.text[0] == '\0')
-            wf_fail(&call->why, err, "%s: %s", what, weft_err_sentence(err));
-        return err;
+        return wf_fail(&call->why, err, "%s: %s", what, weft_err_sentence((int)err));
     }
 }
 

@@ -57,7 +57,7 @@ void call_touch(struct call *call);
 /* Adds an effect about a node or session. WEFT_ENOMEM. */
 weft_err call_note(struct call *call, enum effect_kind kind, enum pki_kind of,
                    const wf_id *subject);
-/* Fills why with a store's refusal: WEFT_EEXIST and WEFT_ENOTFOUND become words about `what`
+/* Fills why, if nobody has yet: WEFT_EEXIST and WEFT_ENOTFOUND become words about `what`
  * `name`. */
 weft_err call_fail(struct call *call, weft_err err, const char *what, const char *name);
 /* Appends one embedded message (encoded already) to a result under construction: protobuf field

@@ -7,6 +7,7 @@
  *
  * - No grant, or no router known: the controller is asked, once.
  * - No router connected: all known ones are tried, each a little after the other.
+ * - The router knows no host: others are asked, each once.
  * - Somebody finds our grant stale: it is fetched again, once, and the dial begins afresh.
  * - The circuit is lost before ACCEPT: afresh, ATTEMPTS_MAX times.
  * - The application has written already (the host is verified, it holds that until it accepts):
@@ -42,6 +43,7 @@ static weft_err send_setup(weft_stream *s, wf_edge *edge, const struct wf_grant 
 {
     struct wf_dial *dial = s->dial;
     uint64_t window = wf_edge_window(edge);
+    dial->router = wf_edge_router(edge)->router;
     s->session_id = wf_id_random(); /* a dial afresh is another session */
     s->window_cap = window;
     wf_id service = grant->grant.service;
@@ -81,6 +83,10 @@ static void on_router(struct wf_wait *wait, weft_err err, const char *why)
         wf_stream_post(s, WF_DUE_STEP);
         return;
     }
+    if (s->dial->refused != WEFT_OK) {
+        wf_stream_close_with(s, s->dial->refused, s->dial->why.text);
+        return;
+    }
     /* The controller may know routers that we don't; nobody has been asked yet. */
     if (!s->dial->fetched && s->endpoint->controller.is_up) {
         wf_stream_move(s, WF_STREAM_GRANT);
@@ -95,15 +101,21 @@ static void on_router(struct wf_wait *wait, weft_err err, const char *why)
 static void want_router(weft_stream *s, const struct wf_grant *grant)
 {
     wf_why why = {""};
-    wf_edge *edge = wf_routers_ready(s->endpoint);
-    if (edge == NULL) {
-        if (s->state != WF_STREAM_ROUTER)
-            wf_stream_move(s, WF_STREAM_ROUTER);
-        s->dial->wait.done = on_router;
-        wf_routers_await(s->endpoint, &s->dial->wait);
+    struct wf_dial *dial = s->dial;
+    wf_edge *edge = wf_routers_ready(s->endpoint, dial->tried, dial->tried_count);
+    if (edge == NULL && dial->searched) {
+        wf_stream_close_with(s, dial->refused, dial->why.text);
         return;
     }
-    s->dial->attempts++;
+    if (edge == NULL) {
+        dial->searched = dial->tried_count > 0;
+        if (s->state != WF_STREAM_ROUTER)
+            wf_stream_move(s, WF_STREAM_ROUTER);
+        dial->wait.done = on_router;
+        wf_routers_await(s->endpoint, &dial->wait);
+        return;
+    }
+    dial->attempts++;
     weft_err err = send_setup(s, edge, grant, &why);
     if (err != WEFT_OK) {
         wf_stream_close_with(s, err, why.text);
@@ -138,6 +150,13 @@ static void on_fetched(struct wf_wait *wait, weft_err err, const char *why)
     wf_stream_close_with(s, err, why);
 }
 
+/* Whether this refusal can mean that our grant is old, and a new one would help. */
+static bool may_be_stale(weft_err err)
+{
+    return err == WEFT_EREVOKED || err == WEFT_EEXPIRED || err == WEFT_EREFUSED ||
+           err == WEFT_ECREDENTIAL;
+}
+
 void wf_dial_step(weft_stream *s)
 {
     struct wf_dial *dial = s->dial;
@@ -146,7 +165,9 @@ void wf_dial_step(weft_stream *s)
 
     const struct wf_grant *grant = wf_grants_find(&endpoint->grants, dial->service,
                                                   WEFT__WIRE__ROLE__ROLE_DIAL, wf_now_wall_ms());
-    bool stale = dial->refused != WEFT_OK && !dial->fetched;
+    /* Either way the controller may have something newer: a grant, or a router. */
+    bool stale =
+        (may_be_stale(dial->refused) || dial->refused == WEFT_EUNREACHABLE) && !dial->fetched;
     if (grant != NULL && endpoint->grants.router_count > 0 && !stale) {
         want_router(s, grant);
         return;
@@ -171,25 +192,29 @@ void wf_dial_step(weft_stream *s)
         on_fetched(&dial->wait, err, "none is known");
 }
 
-/* Whether this refusal can mean that our grant is old, and a new one would help. */
-static bool may_be_stale(weft_err err)
+/* One router knows no host; another one may, if there is any that was not asked. */
+static bool may_ask_another(weft_stream *s, weft_err err)
 {
-    return err == WEFT_EREVOKED || err == WEFT_EEXPIRED || err == WEFT_EREFUSED ||
-           err == WEFT_ECREDENTIAL;
+    struct wf_dial *dial = s->dial;
+    if (err != WEFT_ENOHOST || dial->tried_count == WF_EDGES_MAX)
+        return false;
+    dial->tried[dial->tried_count++] = dial->router;
+    return dial->tried_count < s->endpoint->grants.router_count;
 }
 
 void wf_dial_failed(weft_stream *s, weft_err err, const char *why)
 {
     struct wf_dial *dial = s->dial;
     bool spoke = s->session != NULL && wf_session_has_spoken(s->session);
-    bool afresh = !spoke && ((may_be_stale(err) && !dial->fetched) ||
-                             (err == WEFT_ELOST && dial->attempts < ATTEMPTS_MAX));
-    if (!afresh) {
+    bool stale = may_be_stale(err) && !dial->fetched;
+    bool elsewhere = !spoke && may_ask_another(s, err);
+    bool lost = err == WEFT_ELOST && dial->attempts < ATTEMPTS_MAX;
+    if (spoke || !(stale || lost || elsewhere)) {
         wf_stream_close_with(s, err, why);
         return;
     }
     wf_log_info("dial of %s begins afresh: %s", dial->service, why);
-    if (may_be_stale(err)) {
+    if (!lost) {
         dial->refused = err;
         (void)wf_fail(&dial->why, err, "%s", why);
     }

@@ -157,12 +157,17 @@ void wf_wait_cancel(struct wf_wait *wait); /* also if it waits for nothing */
 /* ---- routers.c */
 
 weft_err wf_routers_init(weft_endpoint *endpoint);
-/* An edge that is ready; NULL: none is. */
-wf_edge *wf_routers_ready(weft_endpoint *endpoint);
-/* Waits for one: done with WEFT_OK, or with an error once every known router was tried. */
+/* An edge that is ready, to none of these routers; NULL: none is. */
+wf_edge *wf_routers_ready(weft_endpoint *endpoint, const wf_id *but, size_t count);
+/*
+ * Waits for another one: done with WEFT_OK when there is one, or when every
+ * known router was tried and one was ready before; with an error if none is.
+ */
 void wf_routers_await(weft_endpoint *endpoint, struct wf_wait *wait);
 /* Opens edges to as many routers as a listener binds on. */
 void wf_routers_open_all(weft_endpoint *endpoint);
+/* Cuts connections to routers that were revoked. */
+void wf_routers_look(weft_endpoint *endpoint, uint64_t now);
 /* Closes what nothing has used for a while. */
 void wf_routers_tidy(weft_endpoint *endpoint, uint64_t mono);
 void wf_routers_close(weft_endpoint *endpoint);

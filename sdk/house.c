@@ -69,6 +69,7 @@ void wf_house_look(void *arg)
     uint64_t now = wf_now_wall_ms(), mono = wf_now_mono_ms();
     bool has_old = false;
     look_at_streams(e, now, mono, &has_old);
+    wf_routers_look(e, now);
     wf_listeners_look(e, now);
     refresh_grants(e, now);
     wf_renewal_look(e, now);
@@ -95,6 +96,7 @@ void wf_house_changed(struct wf_job *changed)
     if (e->state != WF_ENDPOINT_OPEN)
         return; /* the application closed it over the news */
     look_at_streams(e, now, mono, &has_old);
+    wf_routers_look(e, now);
     wf_listeners_look(e, now);
     if (e->grants.dirty)
         wf_timer_start(e->house, SAVE_MS);

@@ -188,14 +188,19 @@ static struct wf_route *open_route(weft_endpoint *e, const struct pki_member *me
 
 /* ---- the race */
 
-static bool all_failed(const weft_endpoint *e)
+/* Attempts that may still come to something, and edges that stand. */
+static void count_routes(const weft_endpoint *e, unsigned *pending, unsigned *ready)
 {
+    *pending = *ready = 0;
     for (size_t i = 0; i < WF_EDGES_MAX; i++) {
         const struct wf_route *route = &e->routers.routes[i];
-        if (route->edge != NULL && !route->is_closing && !route->failed)
-            return false;
+        if (route->edge == NULL || route->is_closing)
+            continue;
+        if (wf_edge_is_ready(route->edge))
+            (*ready)++;
+        else if (!route->failed)
+            (*pending)++;
     }
-    return true;
 }
 
 static void race_on(weft_endpoint *e)
@@ -207,7 +212,7 @@ static void race_on(weft_endpoint *e)
         r->race_next++;
         r->race_tried++;
         struct wf_route *route = open_route(e, member);
-        if (route == NULL)
+        if (route == NULL || wf_edge_is_ready(route->edge))
             continue;
         if (route->failed) {
             route->failed = false;
@@ -216,15 +221,21 @@ static void race_on(weft_endpoint *e)
         wf_timer_start(r->race, WF_RACE_MS);
         return;
     }
-    if (all_failed(e)) {
-        wf_why why;
-        if (known == 0)
-            (void)wf_fail(&why, WEFT_EUNREACHABLE, "no router is known");
-        else
-            (void)wf_fail(&why, WEFT_EUNREACHABLE, "none of %zu routers could be reached; %s",
-                          known, r->last_why.text);
-        tell_waiting(e, WEFT_EUNREACHABLE, why.text);
+    unsigned pending, ready;
+    count_routes(e, &pending, &ready);
+    if (pending > 0)
+        return;
+    wf_why why = {""};
+    if (ready > 0) {
+        tell_waiting(e, WEFT_OK, NULL);
+        return;
     }
+    if (known == 0)
+        (void)wf_fail(&why, WEFT_EUNREACHABLE, "no router is known");
+    else
+        (void)wf_fail(&why, WEFT_EUNREACHABLE, "none of %zu routers could be reached; %s", known,
+                      r->last_why.text);
+    tell_waiting(e, WEFT_EUNREACHABLE, why.text);
 }
 
 static void on_race_timer(void *arg)
@@ -241,18 +252,27 @@ weft_err wf_routers_init(weft_endpoint *e)
     return e->routers.race != NULL ? WEFT_OK : WEFT_ENOMEM;
 }
 
-wf_edge *wf_routers_ready(weft_endpoint *e)
+static bool is_among(const wf_id *id, const wf_id *ids, size_t count)
 {
-    wf_edge *best = NULL;
+    for (size_t i = 0; i < count; i++)
+        if (wf_id_equal(id, &ids[i]))
+            return true;
+    return false;
+}
+
+wf_edge *wf_routers_ready(weft_endpoint *e, const wf_id *but, size_t count)
+{
+    const struct wf_route *best = NULL;
     for (size_t i = 0; i < WF_EDGES_MAX; i++) {
         const struct wf_route *route = &e->routers.routes[i];
-        if (route->edge == NULL || route->is_closing || !wf_edge_is_ready(route->edge))
+        if (route->edge == NULL || route->is_closing || !wf_edge_is_ready(route->edge) ||
+            is_among(&wf_edge_router(route->edge)->router, but, count))
             continue;
         /* One whose Hello came is known to work. */
-        if (best == NULL || (route->is_up && !route_of(e, best)->is_up))
-            best = route->edge;
+        if (best == NULL || (route->is_up && !best->is_up))
+            best = route;
     }
-    return best;
+    return best != NULL ? best->edge : NULL;
 }
 
 void wf_routers_await(weft_endpoint *e, struct wf_wait *wait)
@@ -274,6 +294,20 @@ void wf_routers_open_all(weft_endpoint *e)
     for (size_t i = 0; i < e->grants.router_count && open < WF_BINDS_MAX; i++)
         if (open_route(e, &e->grants.routers[i].member) != NULL)
             open++;
+}
+
+void wf_routers_look(weft_endpoint *e, uint64_t now)
+{
+    wf_why why = {""};
+    for (size_t i = 0; i < WF_EDGES_MAX; i++) {
+        const struct wf_route *route = &e->routers.routes[i];
+        if (route->edge == NULL || route->is_closing || !wf_edge_is_ready(route->edge))
+            continue;
+        wf_link *link = wf_edge_link(route->edge);
+        weft_err err = pki_trust_check_again(e->trust, wf_link_peer(link), now, &why);
+        if (err != WEFT_OK)
+            wf_link_cut(link, err, why.text);
+    }
 }
 
 void wf_routers_tidy(weft_endpoint *e, uint64_t mono)

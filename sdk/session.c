@@ -343,7 +343,8 @@ void wf_session_answered(wf_session *s, uint64_t window, const wf_id *instance)
 {
     assert(!s->host && s->state == WF_SESSION_FLIGHT);
     wf_flow_limit(&s->flow, window);
-    if (!wf_id_is_zero(instance))
+    /* The router's word fills in what was left open; it never replaces what was asked for. */
+    if (wf_id_is_zero(&s->expected.instance))
         s->expected.instance = *instance;
 }
 

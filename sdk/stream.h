@@ -32,7 +32,11 @@ struct wf_dial {
     char service[WF_NAME_MAX + 1];
     wf_id instance;
     bool datagram;
-    bool fetched; /* the grant came fresh from the controller */
+    bool fetched;              /* the grant came fresh from the controller */
+    bool searched;             /* for a router that knows a host, when one did not */
+    wf_id router;              /* of the present attempt */
+    wf_id tried[WF_EDGES_MAX]; /* routers that said WEFT_ENOHOST */
+    size_t tried_count;
     unsigned attempts;
     struct wf_wait wait; /* for a grant or a router */
     weft_err refused;    /* why it begins afresh */

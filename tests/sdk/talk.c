@@ -204,8 +204,7 @@ struct wf_hello talk_hello(const struct talk *t, int side)
         .grant = t->grant[side],
         .datagram = t->datagram,
     };
-    if (side == HOST)
-        hello.instance = t->instance;
+    hello.instance = side == HOST ? t->instance : t->asked;
     return hello;
 }
 

@@ -47,6 +47,7 @@ struct talk {
     Weft__Wire__Signed *grant[2];
     struct wf_scratch *scratch;
     wf_id service, session, instance;
+    wf_id asked; /* the instance that the dialer wants; zero: any */
     uint64_t window;
     bool datagram;
     bool apply_floors; /* that come with a HELLO */

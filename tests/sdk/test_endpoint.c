@@ -515,10 +515,12 @@ static void a_listener_binds_again_after_its_router_came_back(void **state)
     dial(dialer, "web", &f);
     run_until(f.opened > 0, 10000);
     fabric_kill_router(&fabric, 0);
+    fabric_kill_router(&fabric, 1);
     run_until(f.closed > 0 && h.bound == 0, 10000);
     assert_closed(&f, WEFT_ELOST);
     fabric_start_router(&fabric, 0);
-    run_until(h.bound == 1, 40000);
+    fabric_start_router(&fabric, 1);
+    run_until(h.bound == 2, 40000);
     assert_echo(dialer, "web");
     close_endpoint(dialer);
     host_close(&h);
@@ -568,12 +570,44 @@ static void a_disabled_identity_is_cut_everywhere(void **state)
     host_close(&h);
 }
 
+static void a_dial_takes_whichever_router_is_up(void **state)
+{
+    struct host h;
+    (void)state;
+    host_open(&h, "web-host.json", "web", 2);
+    h.echo = true;
+    weft_endpoint *dialer = open_endpoint("web-dial.json", NULL);
+    assert_echo(dialer, "web");
+    for (unsigned gone = 0; gone < 2; gone++) {
+        fabric_kill_router(&fabric, gone);
+        run_until(h.bound == 1, 10000);
+        assert_echo(dialer, "web"); /* one that was connected already */
+        weft_endpoint *fresh = open_endpoint("web-dial.json", NULL);
+        assert_echo(fresh, "web"); /* and one that has to find out */
+        close_endpoint(fresh);
+        fabric_start_router(&fabric, gone);
+        run_until(h.bound == 2, 40000);
+    }
+    fabric_kill_router(&fabric, 0);
+    fabric_kill_router(&fabric, 1);
+    weft_endpoint *fresh = open_endpoint("web-dial.json", NULL);
+    struct flow f = {0};
+    dial(fresh, "web", &f);
+    run_until(f.closed > 0, 10000);
+    assert_closed(&f, WEFT_EUNREACHABLE);
+    close_endpoint(fresh);
+    fabric_start_router(&fabric, 0);
+    fabric_start_router(&fabric, 1);
+    close_endpoint(dialer);
+    host_close(&h);
+}
+
 static int setup(void **state)
 {
     (void)state;
     if (getenv("WEFT_LOG") != NULL)
         wf_log_open("test", WF_LOG_DEBUG, WF_LOG_TEXT);
-    fabric_open(&fabric, 1);
+    fabric_open(&fabric, 2);
     fabric_share(&fabric, "web");
     return uv_loop_init(&loop);
 }
@@ -600,6 +634,7 @@ int main(void)
         cmocka_unit_test(a_listener_that_policy_forbids_closes),
         cmocka_unit_test(dials_work_with_the_controller_dead),
         cmocka_unit_test(a_listener_binds_again_after_its_router_came_back),
+        cmocka_unit_test(a_dial_takes_whichever_router_is_up),
         cmocka_unit_test(a_withdrawn_permission_cuts_a_live_session),
         cmocka_unit_test(a_disabled_identity_is_cut_everywhere),
     };

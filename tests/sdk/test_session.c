@@ -476,6 +476,24 @@ static void each_side_refuses_a_hello_for_another_instance(void **state)
     }
 }
 
+static void a_router_can_not_put_another_instance_in_place_of_the_one_asked_for(void **state)
+{
+    (void)state;
+    t->asked = wf_id_random();
+    talk_open_end(t, DIALER);
+    t->asked = (wf_id){{0}};
+    talk_open_end(t, HOST); /* an honest host, but not that one; the answer to SETUP names it */
+    talk_start(t);
+    assert_int_equal(t->end[DIALER].verified, 0);
+    assert_over(DIALER, WEFT_ETAMPERED);
+    talk_close(t);
+
+    t->asked = t->instance;
+    talk_open(t);
+    talk_meet(t);
+    t->asked = (wf_id){{0}};
+}
+
 static void each_side_refuses_the_other_role(void **state)
 {
     (void)state;
@@ -983,6 +1001,7 @@ int main(void)
         TALK(each_side_refuses_a_hello_for_another_service),
         TALK(each_side_refuses_a_hello_for_another_session),
         TALK(each_side_refuses_a_hello_for_another_instance),
+        TALK(a_router_can_not_put_another_instance_in_place_of_the_one_asked_for),
         TALK(each_side_refuses_the_other_role),
         TALK(each_side_refuses_a_grant_of_another_identity),
         TALK(each_side_refuses_a_grant_for_another_subject_with_its_own_key),

@@ -300,8 +300,13 @@ weft_err cli_quickstart(const struct wf_call_line *line, wf_why *why)
         return err;
     if (home != NULL) {
         err = wf_folder_make(home, why);
-        if (err == WEFT_OK && realpath(home, s.home) == NULL)
-            err = wf_fail(why, WEFT_EIO, "%s: %s", home, strerror(errno));
+        char *whole = err == WEFT_OK ? realpath(home, NULL) : NULL;
+        if (whole != NULL && strlen(whole) < sizeof s.home)
+            memcpy(s.home, whole, strlen(whole) + 1);
+        else if (err == WEFT_OK)
+            err = wf_fail(why, WEFT_EIO, "%s: %s", home,
+                          whole != NULL ? "too long a path" : strerror(errno));
+        free(whole);
     } else {
         snprintf(s.home, sizeof s.home, "%s/weft-quickstart.XXXXXX", tmp != NULL ? tmp : "/tmp");
         if (mkdtemp(s.home) == NULL)

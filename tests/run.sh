@@ -57,7 +57,7 @@ if [ $full = yes ]; then
     valgrind_label=cmocka
 fi
 export CMAKE_C_COMPILER_LAUNCHER=ccache
-export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1:check_initialization_order=1
+export ASAN_OPTIONS=detect_stack_use_after_return=1:check_initialization_order=1
 export UBSAN_OPTIONS=print_stacktrace=1
 export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
 

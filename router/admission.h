@@ -1,5 +1,4 @@
-/* Who may dial: decided by the dialer's grant alone, without asking anyone. DESIGN 6. Pure but for
- * trust. */
+/* Who may dial: the dialer's grant alone decides, nobody is asked. DESIGN 6. Pure but for trust. */
 #ifndef ROUTER_ADMISSION_H
 #define ROUTER_ADMISSION_H
 

@@ -13,6 +13,7 @@
 #include "proto/base/log.h"
 #include "router/admission.h"
 #include "router/inside.h"
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -51,15 +52,13 @@ static weft_err bind_check(struct edge *edge, const Weft__Wire__Bind *message,
                            struct pki_bind *bind, struct pki_subject *host, wf_why *why)
 {
     struct router *router = edge->router;
-    const struct pki_subject *who = wf_link_peer(edge->link);
     weft_err err;
 
     err = pki_trust_check_bind(router->trust, message->bind, message->grant,
                                wf_link_peer_chain(edge->link), wf_now_wall_ms(), bind, host, why);
     if (err != WEFT_OK)
         return err;
-    if (!wf_id_equal(&host->id, &who->id))
-        return wf_fail(why, WEFT_EREFUSED, "the bind is another identity's");
+    assert(wf_id_equal(&host->id, &wf_link_peer(edge->link)->id)); /* it is the link's own chain */
     if (!wf_id_equal(&bind->router, &router->identity.id))
         return wf_fail(why, WEFT_EREFUSED, "the bind is for another router");
     return WEFT_OK;

@@ -29,8 +29,7 @@ weft_err paths_set(struct paths *paths, const wf_id *router, uint64_t sequence,
 uint64_t paths_sequence(const struct paths *paths, const wf_id *router);
 void paths_remove(struct paths *paths, const wf_id *router);
 
-/* Links to cross from here to `to`; 0: to is here; UINT32_MAX: no path of at most WF_PATH_MAX
- * links. */
+/* Links to cross from here to `to`; 0: it is here; UINT32_MAX: no path within WF_PATH_MAX links. */
 uint32_t paths_distance(struct paths *paths, const wf_id *to);
 /* The routers to cross, the next first and `to` last; their count, 0 without a path. */
 size_t paths_find(struct paths *paths, const wf_id *to, wf_id out[WF_PATH_MAX]);

@@ -114,6 +114,22 @@ static void a_bind_of_another_identity_is_refused_though_it_is_genuine(void **st
     wf_signed_free(grant);
 }
 
+static void an_instance_stays_with_the_identity_that_bound_it(void **state)
+{
+    struct pair *p = *state;
+    wf_id instance = raw_bind(&p->host, &p->s);
+    Weft__Wire__Signed *bind =
+        authority_bind(&p->f.a, &p->dialer.node, &p->f.service, &instance, &p->s.node.id);
+    Weft__Wire__Signed *grant = authority_grant(&p->f.a, &p->dialer.node, &p->f.service, "web",
+                                                WEFT__WIRE__ROLE__ROLE_BIND);
+
+    assert_int_equal(raw_bind_with(&p->dialer, bind, grant), WEFT_EEXIST);
+    raw_dial(&p->dialer, &(struct raw_dial){.label = 5, .instance = &instance});
+    fabric_wait(&p->f, 5000, p->host.setup_count == 1);
+    wf_signed_free(bind);
+    wf_signed_free(grant);
+}
+
 static void binds_go_with_their_edge(void **state)
 {
     struct pair *p = *state;
@@ -321,6 +337,32 @@ static void dials_spread_over_the_hosts_of_a_service(void **state)
         of_one += wf_id_equal(&p->host.setups[i].instance, &one);
     }
     assert_int_equal(of_one, 5);
+}
+
+static void a_host_whose_circuits_ended_is_chosen_again(void **state)
+{
+    struct pair *p = *state;
+    wf_id one = raw_bind(&p->host, &p->s);
+    struct raw_circuit of_one[2];
+    unsigned found = 0;
+
+    raw_bind(&p->host, &p->s);
+    for (unsigned i = 0; i < 4; i++) {
+        struct raw_circuit c = raw_connect(&p->dialer, &p->host, 0);
+        if (wf_id_equal(&p->host.setups[i].instance, &one))
+            of_one[found++ % 2] = c;
+    }
+    assert_int_equal(found, 2);
+    p->dialer.answers_close = p->host.answers_close = false;
+    for (unsigned i = 0; i < 2; i++) {
+        raw_close(&p->dialer, of_one[i].dialer_out, 0);
+        raw_close(&p->host, of_one[i].host_out, 0);
+    }
+    fabric_wait(&p->f, 5000, station_counters(&p->s)->circuits == 2);
+    for (unsigned i = 4; i < 6; i++) {
+        raw_connect(&p->dialer, &p->host, 0);
+        assert_true(wf_id_equal(&p->host.setups[i].instance, &one));
+    }
 }
 
 static void a_refusal_of_the_host_reaches_the_dialer(void **state)
@@ -619,6 +661,7 @@ int main(void)
         IN_PAIR(a_bind_is_refused_when_its_grant_is_for_another_service),
         IN_PAIR(a_bind_is_refused_when_it_names_another_router),
         IN_PAIR(a_bind_of_another_identity_is_refused_though_it_is_genuine),
+        IN_PAIR(an_instance_stays_with_the_identity_that_bound_it),
         IN_PAIR(binds_go_with_their_edge),
         IN_PAIR(unbinding_ends_dials_but_not_circuits),
         IN_PAIR(a_host_that_came_back_takes_its_bind_over),
@@ -628,6 +671,7 @@ int main(void)
         IN_PAIR(a_dial_to_a_service_without_host_says_so),
         IN_PAIR(a_dial_by_instance_finds_that_instance_or_nothing),
         IN_PAIR(dials_spread_over_the_hosts_of_a_service),
+        IN_PAIR(a_host_whose_circuits_ended_is_chosen_again),
         IN_PAIR(a_refusal_of_the_host_reaches_the_dialer),
         IN_PAIR(a_host_that_goes_before_it_answers_is_told_to_the_dialer),
         IN_PAIR(a_dialer_that_goes_before_the_answer_leaves_nothing),

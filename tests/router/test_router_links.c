@@ -175,9 +175,11 @@ static void a_router_without_a_member_record_is_turned_away(void **state)
     static const char refused[] = "no member record that holds";
 
     rogue_init(&rogue, r);
-    /* Its Hello shows another router's record: the key in it isn't its own. */
+    /* No record; another router's; one with its own id and another's key. */
     authority_issue(&r->f.a, PKI_ROUTER, "other", &other);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
+        if (i == 2)
+            other.id = rogue.node.id;
         rogue.member = i == 0 ? NULL : authority_member(&r->f.a, &other, NULL, 0);
         raw_start(&rogue, &r->s[0]);
         fabric_wait(&r->f, 5000, rogue.link == NULL);
@@ -186,6 +188,7 @@ static void a_router_without_a_member_record_is_turned_away(void **state)
         rogue.member = NULL;
     }
     assert_non_null(strstr(r->f.log, refused));
+    assert_non_null(strstr(r->f.log, "another key than its member record"));
     authority_node_fini(&other);
     raw_fini(&rogue);
 }
@@ -258,6 +261,70 @@ static void a_hostile_router_can_not_claim_a_service(void **state)
     wf_signed_free(here);
     authority_node_fini(&web);
     authority_node_fini(&stranger);
+    raw_fini(&rogue);
+}
+
+static void send_links(struct raw *rogue, const pki_key *key, const pki_chain *chain,
+                       const wf_id *router, const wf_id *neighbours, size_t count)
+{
+    Weft__Wire__LinkStateBody body = WEFT__WIRE__LINK_STATE_BODY__INIT;
+    Weft__Wire__LinkState message = WEFT__WIRE__LINK_STATE__INIT;
+    Weft__Wire__Control control = WEFT__WIRE__CONTROL__INIT;
+    ProtobufCBinaryData ids[4], certs[WF_CHAIN_DEPTH];
+
+    for (size_t i = 0; i < count; i++)
+        ids[i] = wf_pb_id(&neighbours[i]);
+    body.router_id = wf_pb_id(router);
+    body.sequence = wf_now_wall_ms();
+    body.n_neighbours = count;
+    body.neighbours = ids;
+    message.state = authority_sign(key, PKI_LABEL_LINKS, &body.base);
+    message.chain = certs;
+    for (size_t i = 0; i < pki_chain_count(chain); i++) {
+        wf_span der = pki_chain_der(chain, i);
+        certs[message.n_chain++] = wf_pb_bytes(der.data, der.len);
+    }
+    control.of_case = WEFT__WIRE__CONTROL__OF_LINK_STATE;
+    control.link_state = &message;
+    assert_int_equal(wf_link_send_control(rogue->link, &control), WEFT_OK);
+    wf_signed_free(message.state);
+}
+
+static void a_hostile_router_can_not_draw_links_of_another(void **state)
+{
+    struct row *r = *state;
+    struct raw rogue;
+    struct station *ghost = &r->s[2]; /* a member with a host, linked to nobody */
+    const wf_id ours[] = {r->s[0].node.id, ghost->node.id};
+    wf_id instance = wf_id_random();
+    Weft__Wire__Signed *bind, *grant;
+
+    rogue_init(&rogue, r);
+    dial_in(&rogue, &r->s[0]);
+    tell(&r->s[0], ghost);
+    bind = authority_bind(&r->f.a, &r->host.node, &r->f.service, &instance, &ghost->node.id);
+    grant =
+        authority_grant(&r->f.a, &r->host.node, &r->f.service, "web", WEFT__WIRE__ROLE__ROLE_BIND);
+    send_terminator(&rogue, bind, grant, r->host.node.chain);
+    send_links(&rogue, rogue.node.key, rogue.node.chain, &rogue.node.id, ours, 2);
+    /* It says what the ghost would have to say: under its own name, and under the ghost's. */
+    send_links(&rogue, rogue.node.key, rogue.node.chain, &ghost->node.id, &rogue.node.id, 1);
+    send_links(&rogue, rogue.node.key, ghost->node.chain, &ghost->node.id, &rogue.node.id, 1);
+    fabric_wait(&r->f, 5000, station_counters(&r->s[0])->remote_binds == 1);
+    raw_open(&r->dialer, &r->s[0]);
+    raw_dial(&r->dialer, &(struct raw_dial){.label = 1});
+    fabric_wait(&r->f, 5000, r->dialer.reply_count == 1);
+    assert_int_equal(r->dialer.replies[0].code, WEFT_ENOHOST);
+    assert_int_equal(rogue.setup_count, 0);
+    /* The ghost itself may say it: then there is a path. */
+    send_links(&rogue, ghost->node.key, ghost->node.chain, &ghost->node.id, &rogue.node.id, 1);
+    fabric_run(&r->f, 30);
+    raw_dial(&r->dialer, &(struct raw_dial){.label = 2});
+    fabric_wait(&r->f, 5000, rogue.setup_count == 1);
+    assert_int_equal(rogue.setups[0].path_len, 1);
+    assert_true(rogue.setups[0].has_grant && rogue.setups[0].chain_len > 0);
+    wf_signed_free(bind);
+    wf_signed_free(grant);
     raw_fini(&rogue);
 }
 
@@ -338,6 +405,7 @@ int main(void)
         IN_ROW(a_router_that_comes_back_is_linked_again),
         IN_ROW(a_router_without_a_member_record_is_turned_away),
         IN_ROW(a_hostile_router_can_not_claim_a_service),
+        IN_ROW(a_hostile_router_can_not_draw_links_of_another),
         IN_ROW(the_last_router_checks_the_dial_grant_itself),
         IN_ROW(a_router_that_links_again_replaces_its_old_link),
     };

@@ -195,6 +195,7 @@ static void an_endpoint_that_knows_less_is_told_what_it_lacks(void **state)
     raw_open(&p->watcher, &p->s);
     fabric_wait(&p->f, 1000, p->watcher.floors_count == 1);
     raw_fini(&p->watcher);
+    fabric_wait(&p->f, 5000, station_counters(&p->s)->edges == 2);
     raw_init(&p->watcher, &p->f, "watcher");
     p->watcher.floors_version = 3;
     raw_open(&p->watcher, &p->s);
@@ -286,6 +287,26 @@ static void a_restarted_router_goes_on_from_its_own_state(void **state)
     wf_signed_free(older);
 }
 
+static void a_restarted_router_remembers_the_revoked_by_itself(void **state)
+{
+    struct pair *p = *state;
+    Weft__Wire__Floor floor = floor_on(&p->watcher.node.id);
+    uint8_t digest[32];
+
+    floor.cut = true;
+    apply(p, 1, NULL, &floor, digest);
+    station_stop(&p->s);
+    station_start(&p->s);
+    raw_start(&p->watcher, &p->s);
+    fabric_wait(&p->f, 5000, p->watcher.link == NULL);
+    assert_int_equal(station_counters(&p->s)->edges, 0);
+    /* And it can tell who asks. */
+    fabric_wait(&p->f, 5000, p->host.link == NULL);
+    p->host.floors_count = 0;
+    raw_open(&p->host, &p->s);
+    fabric_wait(&p->f, 1000, p->host.floors_count == 1);
+}
+
 static void state_that_was_tampered_with_is_forgotten_not_believed(void **state)
 {
     struct pair *p = *state;
@@ -347,6 +368,7 @@ int main(void)
         IN_PAIR(floors_that_no_policy_key_signed_cut_whoever_sends_them),
         IN_PAIR(genuine_floors_are_taken_from_anyone),
         IN_PAIR(a_restarted_router_goes_on_from_its_own_state),
+        IN_PAIR(a_restarted_router_remembers_the_revoked_by_itself),
         IN_PAIR(state_that_was_tampered_with_is_forgotten_not_believed),
         IN_PAIR(a_draining_router_takes_nothing_new_and_lets_circuits_end),
     };

@@ -1,5 +1,6 @@
 /* Endpoints on one loop against a real controller and real routers. */
 #include "proto/base/log.h"
+#include "sdk/endpoint.h"
 #include "tests/helpers/fabric.h"
 #include "tests/helpers/test.h"
 #include <stdio.h>
@@ -221,6 +222,15 @@ static void close_endpoint(weft_endpoint *endpoint)
     run_until(closed, 20000);
 }
 
+static unsigned events[16];
+
+static void on_event(void *arg, const struct weft_event *event)
+{
+    (void)arg;
+    assert_non_null(event->text);
+    events[event->kind]++;
+}
+
 static weft_endpoint *open_endpoint(const char *identity, const char *state_dir)
 {
     weft_why why = {""};
@@ -228,6 +238,7 @@ static weft_endpoint *open_endpoint(const char *identity, const char *state_dir)
     const struct weft_options options = {.identity = fabric_path(&fabric, identity),
                                          .loop = &loop,
                                          .state_dir = state_dir,
+                                         .event = on_event,
                                          .dial_timeout_ms = 8000};
     weft_err err = weft_endpoint_open(&options, &endpoint, &why);
     if (err != WEFT_OK)
@@ -602,6 +613,47 @@ static void a_dial_takes_whichever_router_is_up(void **state)
     host_close(&h);
 }
 
+static void a_certificate_is_renewed_in_the_background(void **state)
+{
+    struct host h;
+    struct flow f = {0};
+    (void)state;
+    host_open(&h, "web-host.json", "web", 1);
+    h.echo = true;
+    weft_endpoint *dialer = open_endpoint("web-dial.json", NULL);
+    dial(dialer, "web", &f);
+    run_until(f.opened > 0, 10000);
+    uint64_t end = dialer->self.not_after;
+    sleep(1); /* certificates count in seconds */
+    events[WEFT_EVENT_RENEWED] = 0;
+    dialer->renew_at = 0; /* as if it were half its life later */
+    wf_house_look(dialer);
+    run_until(events[WEFT_EVENT_RENEWED] > 0, 15000);
+    assert_true(dialer->self.not_after > end);
+    assert_true(dialer->renew_at > dialer->self.not_before);
+    assert_int_equal(f.closed, 0); /* what is open goes on */
+    assert_echo(dialer, "web");
+    close_endpoint(dialer);
+    dialer = open_endpoint("web-dial.json", NULL);
+    assert_true(dialer->self.not_after > end); /* it is in the file */
+    assert_echo(dialer, "web");
+
+    /* With the controller dead it is tried again later; the old one goes on. */
+    fabric_kill_controller(&fabric);
+    end = dialer->self.not_after;
+    dialer->renew_at = 0;
+    wf_house_look(dialer);
+    run_until(dialer->renewal == NULL, 25000);
+    assert_int_equal(dialer->self.not_after, end);
+    assert_echo(dialer, "web");
+    /* Closing in the midst of it waits for the worker and leaves nothing behind. */
+    dialer->renew_at = 0;
+    wf_house_look(dialer);
+    close_endpoint(dialer);
+    fabric_start_controller(&fabric);
+    host_close(&h);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -635,6 +687,7 @@ int main(void)
         cmocka_unit_test(dials_work_with_the_controller_dead),
         cmocka_unit_test(a_listener_binds_again_after_its_router_came_back),
         cmocka_unit_test(a_dial_takes_whichever_router_is_up),
+        cmocka_unit_test(a_certificate_is_renewed_in_the_background),
         cmocka_unit_test(a_withdrawn_permission_cuts_a_live_session),
         cmocka_unit_test(a_disabled_identity_is_cut_everywhere),
     };

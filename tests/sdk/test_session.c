@@ -402,8 +402,7 @@ static void assert_host_refuses(pki_tls_ctx *ctx, const struct wf_hello *hello, 
     talk_close(t);
 }
 
-/* The liar hosts with this HELLO; the honest dialer must send nothing more, not even its
- * certificate. */
+/* The liar hosts with this HELLO; the honest dialer must stop there, its certificate unsent. */
 static void assert_dialer_refuses(pki_tls_ctx *ctx, const struct wf_hello *hello, weft_err err)
 {
     wf_why why = {""};

@@ -301,7 +301,8 @@ static const struct wf_option file_options[] = {
 };
 
 static const struct wf_option common[] = {
-    {"identity", WF_OPTION_TEXT, "FILE", "an identity file, its JSON, or a token file"},
+    {"identity", WF_OPTION_FILE, "FILE",
+     "an identity file or a token file; the variable may hold the JSON itself"},
     {"metrics", WF_OPTION_TEXT, "HOST:PORT", "Prometheus text, /livez and /readyz"},
     {"max-sessions", WF_OPTION_TEXT, "N", "sessions at a time (10000)"},
     {NULL, WF_OPTION_FLAG, NULL, NULL},

@@ -348,6 +348,11 @@ static weft_err take_option(struct wf_call_line *line, int argc, char **argv, in
             return wf_fail(why, WEFT_EUSAGE, "--%s needs a value: %s", option->name, option->value);
         value = argv[++*i];
     }
+    if (option->kind == WF_OPTION_FILE && value[0] == '{')
+        return wf_fail(why, WEFT_EUSAGE,
+                       "--%s takes a file: its content would show in the process list; %s may hold "
+                       "it instead",
+                       option->name, variable(option->name));
     size_t same = 0;
     for (size_t k = 0; k < line->value_count; k++)
         same += line->values[k].option == option;

@@ -24,7 +24,8 @@ static const struct wf_command everyday[] = {
 };
 
 static const struct wf_option common[] = {
-    {"identity", WF_OPTION_TEXT, "FILE", "who acts: an identity file, its JSON, or a token file"},
+    {"identity", WF_OPTION_FILE, "FILE",
+     "who acts: an identity file or a token file; the variable may hold the JSON itself"},
     {"controller", WF_OPTION_TEXT, "HOST:PORT", "instead of the one that login remembered"},
     {NULL, WF_OPTION_FLAG, NULL, NULL},
 };

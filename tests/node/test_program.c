@@ -37,7 +37,7 @@ static weft_err run_refused(const struct wf_call_line *line, wf_why *why)
 static const struct wf_option create_options[] = {
     {"roles", WF_OPTION_TEXT, "A,B", "roles"}, {"stay", WF_OPTION_FLAG, NULL, "stay"},
     {"retry", WF_OPTION_TEXT, "N", "tries"},   {"header", WF_OPTION_LIST, "K:V", "headers"},
-    {NULL, WF_OPTION_FLAG, NULL, NULL},
+    {"who", WF_OPTION_FILE, "FILE", "who"},    {NULL, WF_OPTION_FLAG, NULL, NULL},
 };
 
 static const struct wf_command commands[] = {
@@ -128,7 +128,26 @@ static void wrong_usage_is_one_line_and_status_2(void **state)
     assert_int_equal(RUN("identity"), 2);
     assert_int_equal(RUN("nonsense"), 2);
     assert_string_equal(err_text, "prog: unknown command \"nonsense\"; prog --help lists them\n");
+    assert_int_equal(RUN("identity", "make"), 2);
+    assert_string_equal(err_text,
+                        "prog: unknown command \"identity make\"; prog --help lists them\n");
+    assert_int_equal(RUN("--nonsense"), 2);
+    assert_string_equal(err_text,
+                        "prog: unknown option --nonsense; prog --help lists the commands\n");
     assert_int_equal(run((const char *const[]){"prog", NULL}), 2);
+}
+
+static void what_would_show_in_the_process_list_is_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(RUN("identity", "create", "x", "--who", "a.json"), 0);
+    assert_int_equal(RUN("identity", "create", "x", "--who", "{\"key\":1}"), 2);
+    assert_null(strstr(err_text, "key"));
+    assert_non_null(strstr(err_text, "WEFT_WHO"));
+    assert_int_equal(RUN("identity", "create", "x", "--who={\"key\":1}"), 2);
+    setenv("WEFT_WHO", "{\"key\":1}", 1);
+    assert_int_equal(RUN("identity", "create", "x"), 0);
+    unsetenv("WEFT_WHO");
 }
 
 static void an_error_ends_with_its_exit_status_and_one_line(void **state)
@@ -180,6 +199,7 @@ int main(void)
         cmocka_unit_test(flags_may_stand_anywhere_and_take_both_forms),
         cmocka_unit_test(a_flag_beats_its_variable_which_beats_the_default),
         cmocka_unit_test(wrong_usage_is_one_line_and_status_2),
+        cmocka_unit_test(what_would_show_in_the_process_list_is_refused),
         cmocka_unit_test(an_error_ends_with_its_exit_status_and_one_line),
         cmocka_unit_test(help_stands_on_each_level),
         cmocka_unit_test(a_double_dash_ends_the_flags),

@@ -104,7 +104,18 @@ else
     on_sender() { "$@"; }
     hub=127.0.0.1 separate=no
 fi
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+# below the ports that outgoing connections take
+free_port() {
+    python3 -c 'import random, socket
+while True:
+    with socket.socket() as s:
+        try:
+            s.bind(("127.0.0.1", random.randrange(10000, 30000)))
+        except OSError:
+            continue
+        print(s.getsockname()[1])
+        break'
+}
 if [ $separate = yes ]; then control=9338 relay=9339 server=8080; else
     control=$(free_port) relay=$(free_port) server=$(free_port)
 fi

@@ -6,6 +6,7 @@
  */
 #include "proto/base/clock.h"
 #include "proto/base/file.h"
+#include "proto/base/id.h"
 #include "proto/base/text.h"
 #include "sdk/cli/cli.h"
 #include "sdk/cli/receiver.h"
@@ -54,17 +55,24 @@ static void say(const char *format, ...)
     fflush(stdout);
 }
 
+/* A port that was free a moment ago, below those that outgoing connections take (ip(7)). 0: none.
+ */
 static uint16_t free_port(void)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof a;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) != 0 ||
-        getsockname(fd, (struct sockaddr *)&a, &len) != 0)
-        a.sin_port = 0;
-    if (fd >= 0)
-        close(fd);
-    return ntohs(a.sin_port);
+    for (int tries = 0; tries < 64; tries++) {
+        wf_id dice = wf_id_random();
+        uint16_t port = (uint16_t)(10000 + (dice.b[0] << 8 | dice.b[1]) % 20000);
+        struct sockaddr_in a = {.sin_family = AF_INET,
+                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                .sin_port = htons(port)};
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        bool is_free = fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0;
+        if (fd >= 0)
+            close(fd);
+        if (is_free)
+            return port;
+    }
+    return 0;
 }
 
 /* fork, and the child ends when this program does, however that comes about. */

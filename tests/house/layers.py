@@ -35,7 +35,7 @@ SEES = {
 # Headers that belong to libc or the kernel. Anything else in <> must be listed in ALLOWED.
 LIBC = set(
     """aio.h alloca.h assert.h complex.h ctype.h dirent.h dlfcn.h elf.h endian.h err.h errno.h fcntl.h
-    fenv.h float.h fnmatch.h getopt.h glob.h grp.h ifaddrs.h inttypes.h iso646.h langinfo.h libgen.h
+    fenv.h float.h fnmatch.h ftw.h getopt.h glob.h grp.h ifaddrs.h inttypes.h iso646.h langinfo.h libgen.h
     limits.h link.h locale.h malloc.h math.h mntent.h netdb.h nss.h paths.h poll.h pthread.h pwd.h regex.h
     resolv.h sched.h search.h semaphore.h setjmp.h signal.h spawn.h stdalign.h stdarg.h stdatomic.h
     stdbool.h stddef.h stdint.h stdio.h stdlib.h stdnoreturn.h string.h strings.h sysexits.h syslog.h

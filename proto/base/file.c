@@ -24,8 +24,7 @@ static weft_err fail_errno(wf_why *why, const char *what, const char *path)
     return wf_fail(why, err, "can't %s %s: %s", what, path, strerror(e));
 }
 
-/* Reads to the end of fd behind what out holds; on failure out is as before, its new bytes wiped.
- */
+/* Reads fd to its end, behind what out holds; on failure out is as before, the new bytes wiped. */
 static weft_err read_all(int fd, const char *path, wf_buf *out, wf_why *why)
 {
     size_t start = out->len;

@@ -50,8 +50,7 @@ typedef struct wf_http_parser wf_http_parser;
 
 enum wf_http_side { WF_HTTP_REQUESTS, WF_HTTP_ANSWERS };
 
-/* handler and arg are borrowed as long as the parser lives. body_max: larger bodies are
- * WEFT_ELIMIT. */
+/* handler and arg are borrowed as long as the parser lives. Bodies over body_max: WEFT_ELIMIT. */
 weft_err wf_http_parser_new(enum wf_http_side side, uint64_t body_max,
                             const struct wf_http_handler *handler, void *arg, wf_http_parser **out);
 void wf_http_parser_free(wf_http_parser *parser);
@@ -63,12 +62,10 @@ void wf_http_parser_expect_no_body(wf_http_parser *parser);
  */
 weft_err wf_http_parser_feed(wf_http_parser *parser, const uint8_t *data, size_t len, bool one,
                              size_t *taken, wf_why *why);
-/* The connection ended: completes an answer whose body runs to the end; WEFT_EPROTO in the middle
- * of a message. */
+/* The connection ended: that completes an answer without a length, and is WEFT_EPROTO elsewhere. */
 weft_err wf_http_parser_finish(wf_http_parser *parser, wf_why *why);
 
-/* ---- writing: refuses a name, value or target that could inject (CR, LF, NUL, space) with
- * WEFT_EINVAL */
+/* Writing. A name, value or target that could inject (CR, LF, NUL, space) is WEFT_EINVAL. */
 
 weft_err wf_http_put_request(wf_buf *out, const char *method, const char *target, const char *host,
                              wf_why *why);

@@ -17,8 +17,7 @@ typedef struct wf_http_server wf_http_server;
 
 struct wf_http_server_config {
     const wf_address *address; /* copied; port 0 picks one */
-    /* Fills body and *type (static text); returns the status. Request bodies are not taken (413).
-     */
+    /* Fills body and *type (static text), returns the status. A request's body is refused (413). */
     unsigned (*request)(void *arg, const struct wf_http_head *head, wf_buf *body,
                         const char **type);
     void *arg;

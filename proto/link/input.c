@@ -82,8 +82,7 @@ static void partial_go_on(wf_link *link)
     free(bytes);
 }
 
-/* Hands up the whole frames in data; *need is 0, or what the frame that is left takes. Returns the
- * bytes used. */
+/* Hands up the whole frames in data, returns their bytes. *need: what the rest takes (0: none). */
 static size_t take_frames(wf_link *link, uint8_t *data, size_t len, size_t *need)
 {
     size_t used = 0;

@@ -44,8 +44,7 @@ struct wf_link_handler {
     void (*closed)(wf_link *link, void *arg, weft_err err, const wf_why *why);
 };
 
-/* What we say in our Hello, asked when a link is secured; fill the fields, memory borrowed until
- * return + encode. */
+/* Fills what we say in our Hello, when a link is secured; its memory is borrowed until encoded. */
 typedef void (*wf_hello_fn)(void *arg, Weft__Wire__Hello *hello);
 
 struct wf_link_config {
@@ -85,8 +84,7 @@ const char *wf_link_remote(const wf_link *link);
 /* Exporter of this hop, for proofs of possession. label e.g. "EXPORTER-weft-enroll". */
 weft_err wf_link_export(wf_link *link, const char *label, uint8_t out[32]);
 
-/* Encodes and sends. Errors cut the link too (WEFT_ELIMIT, WEFT_ENOMEM), so callers may ignore
- * them. */
+/* Encodes and sends. WEFT_ELIMIT, WEFT_ENOMEM: each cuts the link too, so callers may ignore it. */
 weft_err wf_link_send_control(wf_link *link, const Weft__Wire__Control *message);
 /*
  * Sends one whole frame whose header is already in place: len =

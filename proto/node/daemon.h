@@ -19,8 +19,7 @@ struct wf_daemon_handler {
 
 weft_err wf_daemon_open(struct uv_loop_s *loop, const struct wf_daemon_handler *handler, void *arg,
                         wf_daemon **out);
-/* Tells systemd (where NOTIFY_SOCKET is set) READY=1 and starts its watchdog; text is the status
- * line. */
+/* Tells systemd (where NOTIFY_SOCKET is set) READY=1 and the status line; starts its watchdog. */
 void wf_daemon_ready(wf_daemon *daemon, const char *text);
 /* Frees in its close callbacks; the loop must still run once. */
 void wf_daemon_close(wf_daemon *daemon);

@@ -14,8 +14,7 @@
 struct uv_loop_s;
 typedef struct wf_metrics wf_metrics;
 
-/* One sample; for use inside collect. labels: NULL or `reason="expired",side="dial"`, made by the
- * program itself. */
+/* One sample; inside collect alone. labels: NULL or `reason="expired"`, made by the program. */
 void wf_metric_gauge(wf_buf *out, const char *name, const char *help, const char *labels,
                      double value);
 void wf_metric_counter(wf_buf *out, const char *name, const char *help, const char *labels,

@@ -15,8 +15,7 @@ enum wf_option_kind {
     WF_OPTION_FLAG, /* --stay */
     WF_OPTION_TEXT, /* --home DIR; the last one counts */
     WF_OPTION_LIST, /* --header K:V, as often as wanted, up to 64 */
-    WF_OPTION_FILE, /* --identity FILE; its variable may hold the JSON itself, but what is typed shows
-                       in the process list: a secret there is refused */
+    WF_OPTION_FILE, /* --identity FILE; JSON typed is refused, as process lists show it */
 };
 
 struct wf_option {
@@ -36,7 +35,7 @@ struct wf_command {
     const char *example;             /* a whole line to type, NULL: none */
     const struct wf_option *options; /* ends with a NULL name; may be NULL */
     size_t args_min, args_max;
-    /* Returns WEFT_OK or the error whose exit status the program ends with; the caller prints why. */
+    /* Returns WEFT_OK or the error whose exit status the program ends with; why is printed then. */
     weft_err (*run)(const struct wf_call_line *line, wf_why *why);
 };
 

@@ -20,8 +20,7 @@ void wf_yaml_free(wf_yaml *root);
 /* Refuses keys that are not in the NULL-terminated list: a misspelt option never passes. */
 weft_err wf_yaml_only(const wf_yaml *map, const char *const *keys, wf_why *why);
 const wf_yaml *wf_yaml_get(const wf_yaml *map, const char *key); /* NULL if absent or no map */
-/* The text of a scalar; WEFT_EINVAL with file and line if it is absent (and required) or no scalar.
- */
+/* The text of a scalar; WEFT_EINVAL with file and line if it is none, or absent and required. */
 weft_err wf_yaml_text(const wf_yaml *map, const char *key, bool required, const char **out,
                       wf_why *why);
 size_t wf_yaml_count(const wf_yaml *list); /* of a list or a map; 0 otherwise */

@@ -34,8 +34,7 @@ struct wf_frame {
     uint8_t *bytes; /* borrowed: the header; the payload starts at bytes + WF_FRAME_HEADER */
 };
 
-/* Absolute offsets in bytes of end-to-end ciphertext of the direction *towards* the sender of this
- * frame. */
+/* Absolute offsets in bytes of the end-to-end ciphertext that flows *towards* the frame's maker. */
 struct wf_ack {
     uint64_t received; /* contiguous bytes fed to the receiver's TLS */
     uint64_t credit;   /* the sender may send up to this offset */

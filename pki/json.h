@@ -12,8 +12,7 @@
  * in the message. WEFT_ECREDENTIAL, WEFT_ENOMEM.
  */
 weft_err pki_json_load(wf_span text, const char *what, json_t **out, wf_why *why);
-/* Every field of object is one of `names` (count of them), and the first `required` are all there.
- */
+/* Every field of object is one of `names` (count of them), the first `required` are all there. */
 weft_err pki_json_fields(json_t *object, const char *const *names, size_t count, size_t required,
                          const char *what, wf_why *why);
 /* A text of 1 to max bytes; borrowed from object. */

@@ -443,7 +443,7 @@ void circuits_each(struct circuits *circuits, void (*each)(void *arg, struct cir
         uint32_t cursor = 0;
         struct half *half;
 
-        /* Closing an open or pending one frees no label of the host's side; nor of an open dialer's. */
+        /* Closing an open or pending one frees no label of the host, nor of an open dialer. */
         while ((half = labels_next(&wire->labels, &cursor)) != NULL)
             if (circuit_of(half)->state != CIRCUIT_CLOSING)
                 each(arg, circuit_of(half));

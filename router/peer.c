@@ -257,8 +257,7 @@ void peer_cut(struct router *router, struct peer *peer, weft_err err, const char
         wf_link_cut(link, err, reason);
 }
 
-/* The peer's member record: from its Hello, else the one known; its key must be the one it shows.
- */
+/* The peer's member record, from its Hello or as known; its key must be the one the peer shows. */
 static weft_err check_membership(struct router *router, wf_link *link,
                                  const Weft__Wire__Hello *hello, wf_why *why)
 {

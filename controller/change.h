@@ -1,5 +1,4 @@
-/* Changes of policy and whom they concern: floors for what is withdrawn, notices for the connected.
- */
+/* Changes of policy and whom they concern: floors for what is withdrawn, notices for the rest. */
 #ifndef CONTROLLER_CHANGE_H
 #define CONTROLLER_CHANGE_H
 
@@ -14,8 +13,7 @@ weft_err change_notice_service(struct call *call, const wf_id *service);
 /* Tells connected identities that this policy names. */
 weft_err change_notice_policy(struct call *call, const struct store_policy *policy);
 
-/* Each writes the store, raises floors where something was withdrawn, and tells who is concerned.
- */
+/* Each writes the store, raises floors where something was withdrawn, tells who is concerned. */
 weft_err change_policy_add(struct call *call, const struct store_policy *policy);
 weft_err change_policy_put(struct call *call, const struct store_policy *before,
                            const struct store_policy *after);

@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Signs the next record of the chain (above this version), stores it, and notes it for all nodes.
- */
+/* Signs the next record of the chain (above this version), stores it, notes it for all nodes. */
 static weft_err mint(const struct home *home, struct turn *turn, const struct store_floor *floors,
                      size_t count, bool snapshot, uint64_t above)
 {

@@ -61,8 +61,7 @@ weft_err home_read(const char *dir, const char *name, const char *extension, boo
 weft_err home_write(const char *dir, const char *name, const char *extension, unsigned mode,
                     wf_span data, wf_why *why);
 
-/* Issues a new leaf for the same key once the present one is past half its life; *renewed says so.
- */
+/* Issues a new leaf for the same key once the present one is past half its life: *renewed. */
 weft_err home_renew_leaf(struct home *home, uint64_t now, bool *renewed, wf_why *why);
 
 #endif

@@ -15,8 +15,7 @@
 weft_err issue_leaf(const struct home *home, const struct store_node *node, wf_span spki,
                     uint64_t now, pki_chain **out, wf_why *why);
 
-/* A one-time token for the node: the JWT's text is appended to jwt, *row is what the store keeps.
- */
+/* A one-time token for the node: its JWT is appended to jwt, *row is what the store keeps. */
 weft_err issue_token(const struct home *home, const struct store_node *node, uint64_t now,
                      uint64_t life_ms, struct store_token *row, wf_buf *jwt);
 
@@ -30,8 +29,7 @@ struct issue_grant {
 /* Appends the encoded Signed. */
 weft_err issue_grant(const struct home *home, const struct issue_grant *grant, wf_buf *out);
 
-/* The member record of an enrolled router; pins are its living keys'. Appends the encoded Signed.
- */
+/* The member record of an enrolled router, its pins those of its living keys: appended, encoded. */
 weft_err issue_member(const struct home *home, const struct store_node *router, const pki_pin *pins,
                       size_t pin_count, uint64_t epoch, uint64_t expiry, wf_buf *out);
 

@@ -51,20 +51,16 @@ struct call {
  */
 weft_err operation_run(struct call *call);
 
-/* Services, policies or routers change: what rests of them in memory is read afresh, also after an
- * undo. */
+/* Services, policies or routers change: what memory holds of them is read afresh, undone or not. */
 void call_touch(struct call *call);
 /* Adds an effect about a node or session. WEFT_ENOMEM. */
 weft_err call_note(struct call *call, enum effect_kind kind, enum pki_kind of,
                    const wf_id *subject);
-/* Fills why, if nobody has yet: WEFT_EEXIST and WEFT_ENOTFOUND become words about `what`
- * `name`. */
+/* Fills why, if nobody has yet: WEFT_EEXIST and WEFT_ENOTFOUND in words that say `what` `name`. */
 weft_err call_fail(struct call *call, weft_err err, const char *what, const char *name);
-/* Appends one embedded message (encoded already) to a result under construction: protobuf field
- * number < 16. */
+/* Appends one embedded message, encoded already, to the result: protobuf field number < 16. */
 weft_err call_put_field(wf_buf *out, unsigned field, wf_span encoded);
-/* Appends as many records as fit into budget: member records, and floors from version have + 1 on.
- */
+/* Appends as many records as fit into budget: members, and floors from version have + 1 on. */
 weft_err call_put_members(struct call *call, unsigned field, size_t budget);
 weft_err call_put_floors(struct call *call, unsigned field, uint64_t have, size_t budget);
 

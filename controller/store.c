@@ -90,8 +90,7 @@ struct sqlite3_stmt *store_sql(store *s, const char *sql)
     return s->cache[i].st;
 }
 
-/* A binding can only fail without memory; the step then reports it (NULL where NOT NULL is asked).
- */
+/* A binding can only fail without memory; the step then reports it (NULL where it is refused). */
 void store_bind_u64(struct sqlite3_stmt *st, int i, uint64_t v)
 {
     /* SQLite's integers are signed: times and counters of ours stay far below. */

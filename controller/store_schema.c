@@ -113,8 +113,7 @@ const char store_schema[] =
     ") STRICT, WITHOUT ROWID;"
     "CREATE INDEX issued_by_service ON issued (service);"
 
-    /* Floors outlive what they name, so nothing is referenced. `key` names the thing: kind, ids,
-       role. */
+    /* Floors outlive what they name: no references. `key` names the thing: kind, ids, role. */
     "CREATE TABLE floor ("
     "  thing BLOB PRIMARY KEY,"
     "  epoch INTEGER NOT NULL,"

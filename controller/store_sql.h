@@ -1,5 +1,4 @@
-/* What the files of the store share: cached statements and typed binding. Included by store*.c
- * alone. */
+/* What the files of the store share: cached statements, typed binding. For store*.c alone. */
 #ifndef CONTROLLER_STORE_SQL_H
 #define CONTROLLER_STORE_SQL_H
 
@@ -26,14 +25,12 @@ void store_bind_null(struct sqlite3_stmt *st, int i);
 
 /* One row: WEFT_OK and the columns are there; WEFT_ENOTFOUND: no (more) row. */
 weft_err store_step(store *s, struct sqlite3_stmt *st);
-/* Runs to the end. *changed (may be NULL): rows written. WEFT_EEXIST, WEFT_ECONFLICT for
- * constraints. */
+/* Runs to the end. *changed: rows written; may be NULL. Constraints: WEFT_EEXIST, WEFT_ECONFLICT */
 weft_err store_run(store *s, struct sqlite3_stmt *st, uint64_t *changed);
 /* The statement isn't needed any more: returns err as it is. */
 weft_err store_done(struct sqlite3_stmt *st, weft_err err);
 
-/* Columns, from 0. Anything of another size or form than our own writing is WEFT_EIO by store_bad.
- */
+/* Columns, from 0. One of another size or form than our own writing is WEFT_EIO by store_bad. */
 uint64_t store_u64(struct sqlite3_stmt *st, int i);
 bool store_is_null(struct sqlite3_stmt *st, int i);
 bool store_get_id(struct sqlite3_stmt *st, int i, wf_id *out);

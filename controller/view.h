@@ -26,8 +26,7 @@ struct view_list {
     bool more;
     struct call *call;
 };
-/* Reads the argument `after`, which `after` then holds ("" if absent), and that there is no other.
- */
+/* Reads the argument `after` ("" if absent) into `after`; there must be no other argument. */
 weft_err view_list_open(struct view_list *list, struct call *call, struct args *args,
                         char after[WF_NAME_MAX + 1]);
 /* Takes item. WEFT_EEOF when it doesn't fit any more. */

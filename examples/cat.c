@@ -51,8 +51,7 @@ int main(int argc, char **argv)
         err = WEFT_ENOMEM;
         goto done;
     }
-    /* 0 bytes with WEFT_OK is the other side's own end of stream; anything cut short is an error.
-     */
+    /* 0 bytes with WEFT_OK: the other side's own end of stream; anything cut short is an error. */
     while ((err = weft_conn_read(conn, buf, sizeof buf, &got, 0, &why)) == WEFT_OK && got > 0)
         if (fwrite(buf, 1, got, stdout) != got)
             break;

@@ -301,8 +301,7 @@ void weft_conn_close(weft_conn *conn)
 {
     weft_client *client = conn->client;
     wf_client_lock(client);
-    /* A stream that both sides have ended says goodbye; any other is reset. Both are bounded in
-     * time. */
+    /* A stream that both sides have ended says goodbye, any other is reset; in bounded time. */
     if (!conn->closed)
         wf_client_wish(client, &conn->wish, WF_DO_CLOSE);
     while (!conn->closed)

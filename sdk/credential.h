@@ -1,5 +1,4 @@
-/* From what the caller names as its identity to the identity itself; a token file is enrolled on
- * the way. */
+/* From what the caller names as its identity to the identity itself; enrolls a token file first. */
 #ifndef SDK_CREDENTIAL_H
 #define SDK_CREDENTIAL_H
 

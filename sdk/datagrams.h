@@ -19,8 +19,7 @@ struct wf_datagrams {
 
 /* Copies; WEFT_ENOMEM or WEFT_ELIMIT (longer than WF_DATAGRAM_MAX). */
 weft_err wf_datagrams_push(struct wf_datagrams *queue, const uint8_t *data, size_t len);
-/* What goes out next: the rest of the oldest entry, item header included; empty if there is none.
- */
+/* What goes out next: the rest of the oldest entry, item header included; empty: there is none. */
 wf_span wf_datagrams_next(const struct wf_datagrams *queue);
 /* n bytes of wf_datagrams_next are on their way. */
 void wf_datagrams_sent(struct wf_datagrams *queue, size_t n);

@@ -16,8 +16,7 @@ struct wf_edge_handler {
     void (*ready)(void *arg, wf_edge *edge);
     /* The other side's Hello came. */
     void (*up)(void *arg, wf_edge *edge, const Weft__Wire__Hello *hello);
-    /* The link is gone or could not be made; it is tried again in retry_ms. Its circuits are lost
-     * already. */
+    /* The link is gone, its circuits lost already, or none was made; tried again in retry_ms. */
     void (*down)(void *arg, wf_edge *edge, weft_err err, const wf_why *why, uint64_t retry_ms);
     /*
      * A dialer wants in: wf_circuit_answer or wf_circuit_turn_away is due
@@ -71,8 +70,7 @@ struct wf_circuit_handler {
     void (*lost)(void *arg, weft_err code, const char *what);
 };
 
-/* Sends the SETUP with a label of ours. WEFT_EUNREACHABLE (the edge is not ready), WEFT_ELIMIT,
- * WEFT_ENOMEM. */
+/* Sends the SETUP with a label of ours. WEFT_EUNREACHABLE (not ready), WEFT_ELIMIT, WEFT_ENOMEM. */
 weft_err wf_circuit_dial(wf_edge *edge, Weft__Wire__Setup *setup,
                          const struct wf_circuit_handler *handler, void *arg, wf_circuit **out);
 /* Answers a SETUP that came in with OK. `first` may be empty. */

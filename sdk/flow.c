@@ -24,8 +24,7 @@ void wf_flow_set_window(struct wf_flow *flow, uint64_t window)
 {
     if (window > WF_WINDOW_MAX)
         window = WF_WINDOW_MAX;
-    /* Less than this and a full record plus the reserve might not fit: the sender would wait for
-     * ever. */
+    /* With less, a full record and the reserve might not fit: the sender would wait for ever. */
     flow->window = window < WF_WINDOW_MIN ? WF_WINDOW_MIN : window;
 }
 

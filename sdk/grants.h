@@ -38,18 +38,15 @@ struct wf_grants {
 void wf_grants_init(struct wf_grants *grants, pki_trust *trust, const struct pki_subject *self);
 void wf_grants_fini(struct wf_grants *grants);
 
-/* Verifies and keeps (copies) one record. A grant or router that is known is replaced by a newer
- * one. */
+/* Verifies and keeps (copies) one record. A newer grant or router replaces the one that is kept. */
 weft_err wf_grants_add(struct wf_grants *grants, const Weft__Wire__Signed *record, uint64_t now,
                        wf_why *why);
 weft_err wf_grants_add_router(struct wf_grants *grants, const Weft__Wire__Signed *record,
                               uint64_t now, bool *changed, wf_why *why);
-/* *changed: something was learned. WEFT_ECONFLICT: records in between are missing, ask for a
- * snapshot. */
+/* *changed: something was learned. WEFT_ECONFLICT: records between are missing; ask a snapshot. */
 weft_err wf_grants_add_floors(struct wf_grants *grants, const Weft__Wire__Signed *record,
                               uint64_t now, bool *changed, wf_why *why);
-/* The newest record of floors, for a HELLO; NULL: none that fits. The caller frees it with
- * wf_signed_free. */
+/* The newest record of floors, for a HELLO; NULL: none fits. The caller's, by wf_signed_free. */
 Weft__Wire__Signed *wf_grants_newest_floors(const struct wf_grants *grants);
 
 /*

@@ -44,8 +44,7 @@ void wf_session_move(wf_session *s, enum wf_session_state to)
 
 /* ---- what goes out */
 
-/* TLS hands ciphertext over. While the handshake runs it is kept until somebody decides to let it
- * go. */
+/* TLS hands ciphertext over. During the handshake it is kept until somebody lets it go. */
 static weft_err on_output(void *arg, const uint8_t *data, size_t len)
 {
     wf_session *s = arg;
@@ -380,8 +379,7 @@ static weft_err handshake_step(wf_session *s)
     return err;
 }
 
-/* The checks of DESIGN 8 in their order; TLS has done chain, kind and name. Commits on success
- * alone. */
+/* The checks of DESIGN 8 in order; TLS has done chain, kind and name. Commits only on success. */
 static weft_err check_hello(wf_session *s, const Weft__Wire__ItemHello *item)
 {
     const struct pki_subject *peer = pki_tls_peer(s->tls);

@@ -40,11 +40,9 @@ struct wf_scratch {
 };
 
 struct wf_session_handler {
-    /* Ciphertext for the circuit, within credit; borrowed for the call. An error ends the session.
-     */
+    /* Ciphertext for the circuit, within credit, borrowed for the call. An error ends it all. */
     weft_err (*output)(void *arg, const uint8_t *data, size_t len);
-    /* Whether DATA must wait for the hop. After true, wf_session_drained is called once it has
-     * room. */
+    /* Whether DATA must wait for the hop; after true, wf_session_drained comes once it has room. */
     bool (*blocked)(void *arg);
     void (*ack)(void *arg, const struct wf_ack *ack);
     /* A record of floors that came along; may be NULL. */
@@ -87,11 +85,9 @@ const struct wf_flow *wf_session_flow(const wf_session *session);
 /* How far ahead of the application the other side may run from now on. */
 void wf_session_set_window(wf_session *session, uint64_t window);
 
-/* Dialer: makes the ClientHello. The only function whose `over` never comes: an error says it all.
- */
+/* Dialer: makes the ClientHello. The only function without `over` behind it: an error says all. */
 weft_err wf_session_start(wf_session *session, wf_why *why);
-/* Dialer: the outer dial was answered: the window for our direction and the instance (zero: not
- * said). */
+/* Dialer: the outer dial was answered with our direction's window and the instance (0: unsaid). */
 void wf_session_answered(wf_session *session, uint64_t window, const wf_id *instance);
 
 /* Ciphertext from the circuit. now: wall clock, ms. */
@@ -116,8 +112,7 @@ weft_err wf_session_send_datagram(wf_session *session, const uint8_t *data, size
 uint64_t wf_session_dropped_datagrams(const wf_session *session);
 /* END, now or once there is room. */
 weft_err wf_session_end(wf_session *session);
-/* RESET (if it may be sent) and close_notify. `over` follows when the other side's close_notify
- * came. */
+/* RESET, if it may be sent, and close_notify. `over` follows the other side's close_notify. */
 void wf_session_reset(wf_session *session, weft_err code, const char *reason);
 /* Offers again what `data` did not take. */
 void wf_session_resume(wf_session *session);

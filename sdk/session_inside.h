@@ -8,8 +8,7 @@
 /* One direction of the stream. */
 enum wf_half {
     WF_HALF_OPEN,
-    WF_HALF_ENDING, /* ours: END waits for room; theirs: END came, the application has bytes to take
-                     */
+    WF_HALF_ENDING, /* ours: END waits for room; theirs: END came, bytes are left to take */
     WF_HALF_ENDED,
 };
 
@@ -45,8 +44,7 @@ struct wf_session {
 void wf_session_move(wf_session *s, enum wf_session_state to);
 /* Ends the session as far as the circuit goes. The why is s->why. */
 void wf_session_finish(wf_session *s, weft_err err);
-/* The other side broke a rule, or failed a check after TLS: tells it if it may, then ends. The why
- * is s->why. */
+/* The other side broke a rule, or failed a check after TLS: tells it s->why if it may, and ends. */
 void wf_session_breach(wf_session *s, weft_err err);
 /* close_notify, then waits for the other side's; it will have ended with verdict. */
 void wf_session_shut(wf_session *s, weft_err verdict);

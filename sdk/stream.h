@@ -79,8 +79,7 @@ struct weft_stream {
 weft_stream *wf_stream_new(weft_endpoint *endpoint, enum wf_stream_state state);
 void wf_stream_move(weft_stream *stream, enum wf_stream_state to);
 void wf_stream_post(weft_stream *stream, unsigned due);
-/* Ends it for the user, who hears of it soon. The session and the circuit may live on for a while.
- */
+/* Ends it for the user, who hears of it soon. Session and circuit may live on for a while. */
 void wf_stream_close_with(weft_stream *stream, weft_err err, const char *why);
 /* Starts or moves its timer; without memory for one, WEFT_ENOMEM. */
 weft_err wf_stream_set_timer(weft_stream *stream, uint64_t ms);

@@ -65,8 +65,7 @@ void wf_timer_unref(wf_timer *timer)
 
 static void on_closed(uv_handle_t *handle)
 {
-    /* container_of needs the member's own type; a uv_timer_t begins with a uv_handle_t (libuv's
-     * rule). */
+    /* container_of needs the member's own type; a uv_timer_t begins as a uv_handle_t (libuv). */
     wf_timer *timer = wf_container_of((uv_timer_t *)handle, wf_timer, handle);
     struct wf_timers *owner = timer->owner;
     free(timer);

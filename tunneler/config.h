@@ -1,5 +1,4 @@
-/* The tunneler's rules, from the command line or from one YAML file. docs/cli.md, "weft-tunneler
- * run". */
+/* The tunneler's rules: the command line, or one YAML file. docs/cli.md, "weft-tunneler run". */
 #ifndef TUNNELER_CONFIG_H
 #define TUNNELER_CONFIG_H
 

@@ -19,8 +19,7 @@ void relays_close(struct relays *relays);
 void relays_cut(struct relays *relays);
 size_t relays_count(const struct relays *relays);
 
-/* A relay with a TCP handle that is initialised and not connected. NULL without memory or over the
- * limit. */
+/* A relay with a TCP handle, initialised, not connected. NULL without memory or over the limit. */
 relay *relay_new(struct tunneler *tunneler);
 uv_tcp_t *relay_tcp(relay *r);
 extern const struct weft_stream_handler relay_stream_handler; /* its arg is the relay */

@@ -116,8 +116,7 @@ static weft_err give_token(const json_t *result, const char *key, const char *fi
     return err;
 }
 
-/* A token file must be writable before the controller makes something that only its token can use.
- */
+/* A token file must be writable before the controller makes what only its token can use. */
 static weft_err check_token_file(const char *file, wf_why *why)
 {
     if (file == NULL)

@@ -29,8 +29,7 @@ struct cli_login {
 /* What `weft login` remembered. WEFT_ENOTFOUND with the remedy. */
 weft_err cli_login_load(struct cli_login *out, wf_why *why);
 void cli_login_free(struct cli_login *login);
-/* --identity, WEFT_IDENTITY, or with `remembered` what login stored. Owned by the caller.
- * WEFT_EUSAGE. */
+/* --identity, WEFT_IDENTITY, or with `remembered` what login stored; the caller's. WEFT_EUSAGE. */
 weft_err cli_identity(const struct wf_call_line *line, bool remembered, char **out, wf_why *why);
 
 /* call.c */
@@ -47,15 +46,13 @@ weft_err cli_call_as(const char *identity, const char *controller, const char *o
 
 /* print.c */
 
-/* {"items":[...]} as a table, or JSON lines with `as_json`; an object as "key  value" lines or
- * JSON. */
+/* {"items":[...]} as a table (as_json: JSON lines); an object as "key  value" lines (JSON). */
 void cli_print(const json_t *result, bool as_json);
 
 /* sign.c */
 
 #define CLI_SIGNATURE_TEXT 72 /* "sha256=" and 64 hex digits and NUL */
-/* The value of X-Hub-Signature-256 over the exact bytes (docs.github.com, "Validating webhook
- * deliveries"). */
+/* X-Hub-Signature-256 over the exact bytes (docs.github.com, "Validating webhook deliveries"). */
 void cli_sign(const void *secret, size_t secret_len, const void *body, size_t len,
               char out[CLI_SIGNATURE_TEXT]);
 /* Whether text is the signature of body; in constant time. */

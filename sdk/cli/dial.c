@@ -36,8 +36,7 @@ static bool write_all(int fd, const uint8_t *data, size_t len)
     return true;
 }
 
-/* From the service to stdout until its authenticated end. An error ends the program, as stdin may
- * never. */
+/* From the service to stdout until its authenticated end. An error exits: stdin may never end. */
 static void *run_downward(void *arg)
 {
     struct downward *d = arg;

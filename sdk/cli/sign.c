@@ -1,5 +1,7 @@
-/* The X-Hub-Signature-256 of a webhook (house: names sodium.h because this HMAC is the receiver's,
- * not pki's). */
+/*
+ * The X-Hub-Signature-256 of a webhook.
+ * house: names sodium.h because this HMAC is the receiver's, not pki's.
+ */
 #include "proto/base/secret.h"
 #include "proto/base/text.h"
 #include "sdk/cli/cli.h"

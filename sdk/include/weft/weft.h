@@ -81,8 +81,7 @@ struct weft_options {
  */
 WEFT_API weft_err weft_endpoint_open(const struct weft_options *options, weft_endpoint **out,
                                      weft_why *why);
-/* Runs the endpoint's own loop until weft_endpoint_close has finished. Only without options.loop.
- */
+/* Runs the endpoint's own loop until weft_endpoint_close is done. Only without options.loop. */
 WEFT_API weft_err weft_endpoint_run(weft_endpoint *endpoint);
 /* The loop it runs on, valid as long as the endpoint. */
 WEFT_API struct uv_loop_s *weft_endpoint_loop(weft_endpoint *endpoint);
@@ -196,8 +195,7 @@ struct weft_listener_handler {
     void (*closed)(weft_listener *listener, void *arg, weft_err err, const char *why);
 };
 
-/* Binds a service by name, on every router it can reach, and keeps it bound. handler is borrowed:
- * static. */
+/* Binds a service by name on every router it can reach, and keeps it. handler: borrowed, static. */
 WEFT_API weft_err weft_listen(weft_endpoint *endpoint, const char *service,
                               const struct weft_listener_handler *handler, void *arg,
                               weft_listener **out, weft_why *why);
@@ -207,8 +205,7 @@ WEFT_API void weft_listener_close(weft_listener *listener);
 /* Sends ACCEPT; `opened` follows. */
 WEFT_API weft_err weft_stream_accept(weft_stream *stream, const struct weft_stream_handler *handler,
                                      void *arg);
-/* Before weft_stream_accept: sends an authenticated refusal; the stream is gone, no callback
- * follows. */
+/* Instead of weft_stream_accept: an authenticated refusal. The stream is gone; no callback. */
 WEFT_API void weft_stream_refuse(weft_stream *stream, weft_err err, const char *reason);
 /*
  * While a stream that came in waits for its answer: `gone` is called if the
@@ -232,8 +229,7 @@ WEFT_API weft_err weft_enroll(const struct weft_enroll_options *options, weft_wh
 /* Renews the certificate of an identity file now; blocking. */
 WEFT_API weft_err weft_renew(const char *identity, weft_why *why);
 
-/* One call of the controller's operation table, with JSON arguments; asynchronous. result is
- * borrowed. */
+/* Calls an operation of the controller, with JSON arguments; later `done` gets result, borrowed. */
 typedef void (*weft_call_fn)(void *arg, weft_err err, const char *why, const char *result,
                              size_t result_len);
 WEFT_API weft_err weft_call(weft_endpoint *endpoint, const char *operation, const char *arguments,
@@ -257,8 +253,7 @@ struct weft_status {
     size_t dial_count, bind_count; /* grants held */
     int64_t grants_hours_left;     /* of the shortest grant; -1 without any */
     char services[16][65];         /* first ones */
-    weft_err services_dial[16]; /* WEFT_OK: a dial reached a host and was accepted or refused by it
-                                   end to end */
+    weft_err services_dial[16];    /* WEFT_OK: a host accepted or refused a dial, end to end */
 };
 /* Blocking; timeout_ms bounds all of it together. probe non-zero: services are dialed too. */
 WEFT_API weft_err weft_status_get(const char *identity, unsigned timeout_ms, int probe,
@@ -281,14 +276,12 @@ WEFT_API weft_err weft_client_listen(weft_client *client, const char *service, w
                                      weft_why *why);
 /* Waits until the service is bound on a router. */
 WEFT_API weft_err weft_server_wait_bound(weft_server *server, unsigned timeout_ms, weft_why *why);
-/* Waits for a dialer and accepts it. timeout_ms 0: for ever. WEFT_ECANCELED after
- * weft_server_close. */
+/* Waits for a dialer and accepts it; timeout_ms 0: for ever. WEFT_ECANCELED: server is closed. */
 WEFT_API weft_err weft_server_accept(weft_server *server, unsigned timeout_ms, weft_conn **out,
                                      weft_why *why);
 WEFT_API void weft_server_close(weft_server *server);
 
-/* 1..cap bytes into buf; *got = 0 with WEFT_OK is the authenticated end of stream. timeout_ms 0:
- * for ever. */
+/* 1..cap bytes; *got = 0 with WEFT_OK: the authenticated end of stream. timeout_ms 0: for ever. */
 WEFT_API weft_err weft_conn_read(weft_conn *conn, void *buf, size_t cap, size_t *got,
                                  unsigned timeout_ms, weft_why *why);
 /* Writes all of it or fails. */

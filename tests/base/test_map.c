@@ -9,8 +9,7 @@
 static void siphash_gives_the_published_vectors(void **state)
 {
     (void)state;
-    /* The first and the named one of "SipHash: a fast short-input PRF", appendix A, and its
-     * reference code. */
+    /* The first, and the one of appendix A in "SipHash: a fast short-input PRF". */
     uint8_t key[16], data[64];
     for (unsigned i = 0; i < 16; i++)
         key[i] = (uint8_t)i;

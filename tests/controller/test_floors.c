@@ -225,8 +225,7 @@ static void latecomers_learn_the_same_over_many_snapshots(void **state)
     for (unsigned i = 0; i < 8; i++) {
         bool cut = pki_floors_is_cut(early, PKI_IDENTITY, &n[i].subject.id, NULL);
 
-        /* 700 = 87 rounds of 8 and 4 more: the last for 0..3 was `enable`, for the rest `disable`.
-         */
+        /* 700 = 87 rounds of 8 and 4 more: 0..3 ended with `enable`, the rest with `disable`. */
         assert_int_equal(cut, i >= 4);
         assert_int_equal(pki_floors_is_cut(late, PKI_IDENTITY, &n[i].subject.id, NULL), cut);
         node_fini(&n[i]);

@@ -1,5 +1,4 @@
-/* The controller as a process, over real links: enrollment, grants, revocation, strangers, kill -9.
- */
+/* The controller as a process on real links: enrollment, grants, revocation, strangers, kill -9. */
 #include "pki/record.h"
 #include "proto/base/clock.h"
 #include "proto/link/enroll.h"

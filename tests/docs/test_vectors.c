@@ -1,5 +1,4 @@
-/* The vectors of docs/protocol.md: what the code makes is what they say, and what they say the code
- * takes. */
+/* The vectors of docs/protocol.md: the code makes what they say, and takes what they say. */
 #include "proto/base/text.h"
 #include "proto/wire/frame.h"
 #include "proto/wire/item.h"

@@ -1,5 +1,4 @@
-/* The test vectors of docs/protocol.md: inputs in a JSON file, and beside them what our code makes
- * of them. */
+/* The test vectors of docs/protocol.md: inputs in JSON, beside them what our code makes of them. */
 #ifndef TESTS_DOCS_VECTORS_H
 #define TESTS_DOCS_VECTORS_H
 

@@ -54,8 +54,7 @@ static inline pki_trust *fabric_trust(const struct fabric *f)
     return trust;
 }
 
-/* The bytes as the body of a record that key signed. The body is borrowed, the signature put into
- * `signature`. */
+/* The bytes as body (borrowed) of a record that key signed; the signature goes to `signature`. */
 static inline void fabric_sign(const pki_key *key, const char *label, const uint8_t *data,
                                size_t size, wf_buf *signature, pki_pin *pin,
                                Weft__Wire__Signed *out)

@@ -1,5 +1,4 @@
-/* HTTP/1.1 answers and requests: whole and byte by byte must get the same verdict and the same
- * body. */
+/* HTTP/1.1 answers and requests: whole or byte by byte, the verdict and the body are the same. */
 #include "proto/http/message.h"
 #include <stdlib.h>
 #include <string.h>

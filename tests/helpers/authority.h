@@ -48,8 +48,7 @@ void authority_fini(struct authority *a);
 /* A fresh random id and P-256 key. */
 void authority_issue(struct authority *a, enum pki_kind kind, const char *name,
                      struct authority_node *out);
-/* A new chain for the same node and key, valid from not_before to not_after; the old one is freed.
- */
+/* A new chain for the same node and key, valid from not_before to not_after; frees the old one. */
 void authority_renew(struct authority *a, struct authority_node *node, uint64_t not_before,
                      uint64_t not_after);
 void authority_node_fini(struct authority_node *node);

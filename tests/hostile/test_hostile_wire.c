@@ -113,8 +113,7 @@ static bool flip_frame(void *arg, wf_link *to, uint8_t *bytes, size_t len)
     return false;
 }
 
-/* Flips each byte towards a victim in turn (sampled unless exhaustive); says how long the stream
- * was. */
+/* Flips each byte towards a victim in turn (sampled unless exhaustive); returns their number. */
 static uint64_t flip_all(const struct authority_node *victim)
 {
     uint64_t length, tried = 0;

@@ -857,8 +857,7 @@ static void a_link_may_be_ended_in_any_of_its_callbacks(void **state)
     }
 }
 
-/* Ends a link after the n-th turn of the loop, for every n until it is up: each point where it
- * waits. */
+/* Ends a link after the n-th turn of the loop, for every n until it is up: wherever it waits. */
 static void end_at_every_point(struct bench *b, void (*way)(struct end *), bool server)
 {
     bool came_up = false;

@@ -1,5 +1,4 @@
-/* The n-th allocation fails while links come up, carry and end: no crash, no leak, and every end is
- * told. */
+/* The n-th allocation fails as links come up, carry, end: no crash, no leak, every end is told. */
 #include "proto/link/uplink.h"
 #include "tests/helpers/alloc.h"
 #include "tests/link/bench.h"

@@ -85,8 +85,7 @@ static void a_stranger_of_another_authority_is_refused(void **state)
     authority_fini(&other);
 }
 
-/* A client that shows no certificate: the context of someone who enrolls, but for another protocol.
- */
+/* A client that shows no certificate: as if to enroll, but for another protocol. */
 static pki_tls_ctx *nobody(struct bench *b)
 {
     const struct pki_tls_identity identity = {.server_pins = &b->router.pin, .server_pin_count = 1};

@@ -172,8 +172,7 @@ static void a_session_survives_each_failing_allocation(void **state)
             break;
         }
         failures++;
-        /* Not every allocation is needed (caches), but what fails is an error, never a clean end.
-         */
+        /* Not every allocation is needed (caches); but a failure is an error, not a clean end. */
         if (err == WEFT_OK)
             assert_int_equal(ends[HOST].verified, 1);
         finish();

@@ -156,8 +156,7 @@ static void each_flipped_byte_is_an_error_and_nothing_behind_it_is_delivered(voi
     learn(&trace);
     size_t stride = getenv("WEFT_FULL") != NULL ? 1 : STRIDE;
     for (int from = 0; from < 2; from++) {
-        /* The header of the first record has bytes that TLS itself doesn't look at: always tried.
-         */
+        /* The header of the first record has bytes that TLS doesn't look at: always tried. */
         for (size_t at = 0; at < trace.len[from]; at += at < 5 ? 1 : stride) {
             struct flip flip = {.from = from, .at = at, .mask = (uint8_t)(1u << at % 8)};
             t->meddle = flip_it;

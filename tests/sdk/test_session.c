@@ -460,8 +460,7 @@ static void each_side_refuses_a_hello_for_another_instance(void **state)
         if (side == DIALER) {
             assert_host_refuses(NULL, &hello, WEFT_ETAMPERED);
         } else {
-            /* What the answer to SETUP said counts, and SETUP itself if an instance was asked for.
-             */
+            /* What the answer to SETUP said counts, and SETUP if an instance was asked for. */
             wf_why why = {""};
             talk_open_end(t, DIALER);
             talk_open_liar(t, HOST, NULL);

@@ -15,8 +15,7 @@ struct sample {
 extern struct sample samples[];
 extern const size_t sample_count;
 
-/* Decodes the encoding of one message of the sample's kind, inside a Control where it belongs
- * there. */
+/* Decodes one encoded message of the sample's kind, inside a Control where that is its place. */
 weft_err sample_judge(const struct sample *s, const void *data, size_t len, wf_why *why);
 /* Encodes the message as it is now. */
 void sample_encode(const struct sample *s, wf_buf *out);

@@ -593,8 +593,7 @@ static void an_oversize_message_is_refused_before_any_memory(void **state)
 static void the_smallest_elements_can_not_inflate_memory(void **state)
 {
     (void)state;
-    /* The cheapest way to make a decoder allocate: empty elements, two bytes each, at every depth.
-     */
+    /* The cheapest way to make a decoder allocate: empty elements, two bytes each, at any depth. */
     for (size_t i = 0; i < sample_count; i++) {
         const ProtobufCMessageDescriptor *d = samples[i].message->descriptor;
         for (unsigned f = 0; f < d->n_fields; f++) {
@@ -909,8 +908,7 @@ static void a_refusal_names_the_message_and_the_field(void **state)
 static void the_bytes_of_a_signed_body_come_through_as_they_are(void **state)
 {
     (void)state;
-    /* A body that protobuf would write otherwise: fields out of order, a varint with a spare byte.
-     */
+    /* A body that protobuf would write otherwise: fields out of order, a longer varint. */
     uint8_t body[] = {0x10, 0x81, 0x00, 0x08, 0x01};
     uint8_t signature[64] = {1}, signer[32] = {2};
     Weft__Wire__Signed record = WEFT__WIRE__SIGNED__INIT;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -66,6 +67,8 @@ static pid_t start(const struct fabric *f, const char *log, char *const *argumen
     pid_t pid = fork();
     must(pid >= 0);
     if (pid == 0) {
+        /* A test that aborts leaves nothing running. */
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         int out = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
         if (out < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
             _exit(126);

@@ -25,6 +25,8 @@
 #define STATE(s) (1u << WF_STREAM_##s)
 #define CLOSE_NOTIFY_MS 30000u
 
+_Static_assert(WEFT_PIECE == WF_ITEM_DATA_FULL, "a piece fills one record, as weft.h says");
+
 static const unsigned legal_moves[] = {
     [WF_STREAM_GRANT] = STATE(ROUTER) | STATE(ANSWER) | STATE(CLOSED),
     [WF_STREAM_ROUTER] = STATE(GRANT) | STATE(ANSWER) | STATE(CLOSED),

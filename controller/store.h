@@ -96,7 +96,6 @@ weft_err store_member_get(store *s, const wf_id *router, wf_buf *out);
 weft_err store_admin_add(store *s, const wf_id *identity);    /* WEFT_EEXIST */
 weft_err store_admin_remove(store *s, const wf_id *identity); /* WEFT_ENOTFOUND */
 weft_err store_admin_has(store *s, const wf_id *identity, bool *out);
-weft_err store_admin_count(store *s, uint64_t *out);
 /* Administrators who are not disabled. */
 weft_err store_admin_count_able(store *s, uint64_t *out);
 weft_err store_admin_each(store *s, const char *after, store_node_fn row, void *arg);

@@ -249,11 +249,6 @@ weft_err store_admin_has(store *s, const wf_id *identity, bool *out)
     return err;
 }
 
-weft_err store_admin_count(store *s, uint64_t *out)
-{
-    return store_number(s, store_sql(s, "SELECT count(*) FROM admin"), out);
-}
-
 weft_err store_admin_count_able(store *s, uint64_t *out)
 {
     return store_number(s,

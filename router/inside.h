@@ -98,7 +98,6 @@ bool router_may_log(struct router *router);
 void router_set_dirty(struct router *router, unsigned what);
 /* Something with an end (wall ms) is there: sweep no later than that. */
 void router_sweep_by(struct router *router, uint64_t wall);
-void router_sweep_now(struct router *router);
 /* A link, uplink or handle is gone; while CLOSING the last one ends the router. */
 void router_part_gone(struct router *router);
 void router_hello(void *arg, Weft__Wire__Hello *hello);

@@ -495,10 +495,6 @@ void wf_link_set_arg(wf_link *link, void *arg)
 {
     link->arg = arg;
 }
-void *wf_link_arg(const wf_link *link)
-{
-    return link->arg;
-}
 bool wf_link_is_up(const wf_link *link)
 {
     return link->state == LINK_UP;

@@ -71,13 +71,13 @@ void wf_link_close(wf_link *link);
 /* At once, with this error for `closed`. */
 void wf_link_cut(wf_link *link, weft_err err, const char *reason);
 
+/* Another arg for the handler's callbacks from now on; borrowed until `closed`. */
 void wf_link_set_arg(wf_link *link, void *arg);
-void *wf_link_arg(const wf_link *link);
 bool wf_link_is_up(const wf_link *link);
 bool wf_link_is_secured(const wf_link *link); /* frames may be sent */
 enum pki_alpn wf_link_alpn(const wf_link *link);
-const struct pki_subject *
-wf_link_peer(const wf_link *link); /* NULL on weft-enroll/1's server side */
+/* NULL on weft-enroll/1's server side; valid as long as the link. */
+const struct pki_subject *wf_link_peer(const wf_link *link);
 const pki_chain *wf_link_peer_chain(const wf_link *link);
 /* The other address as text, for the log; valid as long as the link. */
 const char *wf_link_remote(const wf_link *link);
@@ -94,6 +94,7 @@ weft_err wf_link_send_frame(wf_link *link, const uint8_t *bytes, size_t len);
 weft_err wf_link_send_ack(wf_link *link, uint32_t label, const struct wf_ack *ack);
 weft_err wf_link_send_close(wf_link *link, uint32_t label, weft_err code);
 bool wf_link_is_blocked(const wf_link *link); /* more than WF_OUTPUT_LOW waits for the socket */
+/* Sends what is queued now, not when the loop next turns. */
 void wf_link_flush(wf_link *link);
 
 /*

@@ -7,7 +7,6 @@
 
 #include "pki/internal.h"
 
-#define FORGE_KINDS_ARC PKI_ARC_TEXT
 #define FORGE_IDENTITY_USE "clientAuth,serverAuth," PKI_ARC_TEXT ".1"
 #define FORGE_ROUTER_USE "clientAuth,serverAuth," PKI_ARC_TEXT ".2"
 

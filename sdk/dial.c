@@ -8,6 +8,7 @@
  * - No grant, or no router known: the controller is asked, once.
  * - No router connected: all known ones are tried, each a little after the other.
  * - The router knows no host: others are asked, each once.
+ * - The revocations that we remember cut us: the controller may have lifted that, so it is asked.
  * - Somebody finds our grant stale: it is fetched again, once, and the dial begins afresh.
  * - The circuit is lost before ACCEPT: afresh, ATTEMPTS_MAX times.
  * - The application has written already (the host is verified, it holds that until it accepts):
@@ -132,6 +133,8 @@ static void on_fetched(struct wf_wait *wait, weft_err err, const char *why)
     struct wf_dial *dial = s->dial;
     if (err == WEFT_OK) {
         dial->fetched = true;
+        if (dial->attempts == 0)
+            dial->refused = WEFT_OK; /* it was our own doubt, no answer */
         wf_stream_post(s, WF_DUE_STEP);
         return;
     }
@@ -163,6 +166,13 @@ void wf_dial_step(weft_stream *s)
     weft_endpoint *endpoint = s->endpoint;
     wf_stream_drop(s); /* of an attempt before */
 
+    wf_why own = {""};
+    if (!dial->fetched && dial->refused == WEFT_OK &&
+        pki_trust_check_again(endpoint->trust, &endpoint->self, wf_now_wall_ms(), &own) ==
+            WEFT_EREVOKED) {
+        dial->refused = WEFT_EREVOKED;
+        (void)wf_fail(&dial->why, WEFT_EREVOKED, "%s", own.text);
+    }
     const struct wf_grant *grant = wf_grants_find(&endpoint->grants, dial->service,
                                                   WEFT__WIRE__ROLE__ROLE_DIAL, wf_now_wall_ms());
     /* Either way the controller may have something newer: a grant, or a router. */

@@ -471,10 +471,12 @@ static void on_down(wf_uplink *uplink, void *arg, weft_err err, const wf_why *wh
 {
     (void)uplink;
     wf_edge *edge = arg;
+    /* That our credential is not taken is no loss that another attempt could mend. */
+    weft_err loss = err == WEFT_EREVOKED || err == WEFT_EEXPIRED ? err : WEFT_ELOST;
     wf_why what;
-    (void)wf_fail(&what, WEFT_ELOST, "the connection to router %s was lost: %s", edge->router.name,
+    (void)wf_fail(&what, loss, "the connection to router %s was lost: %s", edge->router.name,
                   why != NULL && why->text[0] != '\0' ? why->text : weft_err_sentence(err));
-    lose_all(edge, WEFT_ELOST, what.text);
+    lose_all(edge, loss, what.text);
     if (!edge->is_closing)
         edge->handler->down(edge->arg, edge, err, why, retry_ms);
 }

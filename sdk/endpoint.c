@@ -285,8 +285,10 @@ static weft_err load_identity(weft_endpoint *e, const struct weft_options *optio
             wf_log_warn("%s", text.text);
     }
     e->grants.dirty = carried;
-    /* The floors of the cache may have cut us meanwhile. */
-    return pki_trust_check_again(e->trust, &e->self, now, why);
+    /* The floors of the cache may have cut us. Whether they still do, only the fabric knows: dial.c
+     * asks. */
+    err = pki_trust_check_again(e->trust, &e->self, now, why);
+    return err == WEFT_EREVOKED ? WEFT_OK : err;
 }
 
 static weft_err open_handles(weft_endpoint *e, const struct weft_options *options, wf_why *why)

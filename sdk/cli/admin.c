@@ -140,10 +140,14 @@ static weft_err call_for_token(const struct wf_call_line *line, json_t *args, wf
         err = put_token_life(args, line, why);
     if (err == WEFT_OK)
         err = cli_call(line, operation, args, &result, why);
-    if (err == WEFT_OK && wf_line_flag(line, "json"))
-        cli_print(result, true);
-    else if (err == WEFT_OK)
+    bool as_json = wf_line_flag(line, "json");
+    if (err == WEFT_OK && (file != NULL || !as_json))
         err = give_token(result, "token", file, why);
+    if (err == WEFT_OK && as_json) {
+        if (file != NULL)
+            json_object_del(result, "token"); /* it is where it was asked for, and nowhere else */
+        cli_print(result, true);
+    }
     json_decref(result);
     json_decref(args);
     return err;
@@ -260,6 +264,8 @@ static weft_err run_share(const struct wf_call_line *line, wf_why *why)
         err = give_token(result, "host_token", host, why);
     if (err == WEFT_OK)
         err = give_token(result, "dial_token", dial, why);
+    json_object_del(result, "host_token");
+    json_object_del(result, "dial_token");
     if (err == WEFT_OK && wf_line_flag(line, "json"))
         cli_print(result, true);
     else if (err == WEFT_OK)

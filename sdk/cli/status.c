@@ -62,6 +62,12 @@ static weft_err verdict(const struct weft_status *s, wf_why *why)
         up += s->routers[i].err == WEFT_OK;
     if (s->certificate_days_left < 0)
         return wf_fail(why, WEFT_EEXPIRED, "the certificate has expired: weft renew");
+    for (size_t i = 0; up == 0 && i < s->router_count; i++)
+        if (s->routers[i].err == WEFT_EREVOKED)
+            return wf_fail(why, WEFT_EREVOKED,
+                           "%s was disabled, or its key revoked: an "
+                           "administrator can enable it",
+                           s->name);
     if (up == 0)
         return wf_fail(why, WEFT_EUNREACHABLE,
                        "no router answers: weft doctor looks for the reason");

@@ -4,6 +4,8 @@
  * - the target doesn't answer within CONNECT_MS, or not at all: an
  *   authenticated refusal, WEFT_EBACKEND
  * - too many sessions: WEFT_EBUSY
+ * - hosting is refused, or the right to it withdrawn: said once, and tried again, as policy can
+ * change
  */
 #include "tunneler/host.h"
 #include "proto/base/log.h"
@@ -13,6 +15,8 @@
 #include <string.h>
 
 #define CONNECT_MS 10000u
+#define AGAIN_MIN_MS 1000u
+#define AGAIN_MAX_MS 30000u
 
 /* One dialer that waits for its backend. Freed when all its requests have come back. */
 struct attempt {
@@ -170,6 +174,8 @@ static void on_bound(weft_listener *listener, void *arg, unsigned routers, const
 {
     struct host *h = arg;
     (void)listener;
+    if (routers != 0)
+        h->wait_ms = 0;
     if (routers != 0 && routers != h->routers)
         wf_log_info("%s is bound on %u router%s", h->service, routers, routers == 1 ? "" : "s");
     else if (routers == 0)
@@ -177,19 +183,50 @@ static void on_bound(weft_listener *listener, void *arg, unsigned routers, const
     h->routers = routers;
 }
 
-static void on_listener_closed(weft_listener *listener, void *arg, weft_err err, const char *why)
+static void on_again_closed(uv_handle_t *handle)
 {
-    struct host *h = arg;
-    (void)listener;
-    if (!h->closing)
-        wf_log_error("%s can no longer be hosted: %s", h->service,
-                     why != NULL && *why ? why : weft_err_sentence(err));
+    struct host *h = handle->data;
     wf_list_remove(&h->node);
     free(h);
 }
 
+static void on_again(uv_timer_t *timer);
+
+static void wait_for_another_try(struct host *h)
+{
+    h->wait_ms = h->wait_ms == 0 ? AGAIN_MIN_MS : h->wait_ms * 2;
+    if (h->wait_ms > AGAIN_MAX_MS)
+        h->wait_ms = AGAIN_MAX_MS;
+    uv_timer_start(&h->again, on_again, h->wait_ms, 0);
+}
+
+static void on_listener_closed(weft_listener *listener, void *arg, weft_err err, const char *why)
+{
+    struct host *h = arg;
+    (void)listener;
+    h->listener = NULL;
+    h->routers = 0;
+    if (h->closing) {
+        uv_close((uv_handle_t *)&h->again, on_again_closed);
+        return;
+    }
+    if (h->wait_ms == 0)
+        wf_log_error("%s can't be hosted: %s; trying again now and then", h->service,
+                     why != NULL && *why ? why : weft_err_sentence(err));
+    wait_for_another_try(h);
+}
+
 static const struct weft_listener_handler listener_handler = {on_bound, on_incoming,
                                                               on_listener_closed};
+
+static void on_again(uv_timer_t *timer)
+{
+    struct host *h = timer->data;
+    wf_why why = {""};
+    if (weft_listen(h->tunneler->endpoint, h->service, &listener_handler, h, &h->listener, &why) !=
+        WEFT_OK)
+        wait_for_another_try(h);
+}
 
 weft_err host_open(struct tunneler *t, const char *service, const wf_address *target, wf_why *why)
 {
@@ -204,6 +241,8 @@ weft_err host_open(struct tunneler *t, const char *service, const wf_address *ta
         free(h);
         return err;
     }
+    uv_timer_init(t->loop, &h->again);
+    h->again.data = h;
     wf_list_push(&t->hosts, &h->node);
     return WEFT_OK;
 }
@@ -213,5 +252,8 @@ void host_close(struct host *h)
     if (h->closing)
         return;
     h->closing = true;
-    weft_listener_close(h->listener);
+    if (h->listener != NULL)
+        weft_listener_close(h->listener); /* its `closed` goes on */
+    else
+        uv_close((uv_handle_t *)&h->again, on_again_closed);
 }

@@ -7,10 +7,12 @@
 struct host {
     wf_node node;              /* in tunneler.hosts */
     struct tunneler *tunneler; /* borrowed: outlives us */
-    weft_listener *listener;   /* owned; NULL once closed */
+    weft_listener *listener;   /* owned; NULL while it waits for another try */
+    uv_timer_t again;
     char service[WF_NAME_MAX + 1];
     wf_address target;
     unsigned routers; /* that it is bound on */
+    unsigned wait_ms; /* before the next try, after a refusal */
     bool closing;
 };
 

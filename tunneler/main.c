@@ -106,6 +106,7 @@ static void on_endpoint_closed(void *arg)
 static void leave(struct program *p)
 {
     uv_timer_stop(&p->drain);
+    close_rules(p, NULL);
     if (p->t.relays != NULL)
         relays_cut(p->t.relays);
     weft_endpoint_close(p->t.endpoint, on_endpoint_closed, p);

@@ -5,6 +5,7 @@
 static weft_err is_known(const struct home *home, const Weft__Wire__Signed *set, uint64_t version,
                          bool *known)
 {
+    Weft__Wire__Signed bare = WEFT__WIRE__SIGNED__INIT;
     uint8_t theirs[32], ours[32];
     uint64_t head;
     wf_buf encoded;
@@ -20,8 +21,12 @@ static weft_err is_known(const struct home *home, const Weft__Wire__Signed *set,
     }
     if (err != WEFT_OK)
         return err;
+    /* Of the three fields alone: a field more that a router adds makes no other record of it. */
+    bare.body = set->body;
+    bare.signature = set->signature;
+    bare.signer = set->signer;
     wf_buf_init(&encoded, WF_FLOORS_MAX + 1024);
-    err = wf_signed_encode(set, &encoded);
+    err = wf_signed_encode(&bare, &encoded);
     if (err == WEFT_OK) {
         pki_record_digest(wf_span_of(encoded.data, encoded.len), theirs);
         *known = memcmp(theirs, ours, sizeof ours) == 0;
@@ -53,35 +58,65 @@ static weft_err learn_key(const struct home *home, const pki_pin *pin)
     return store_key_put(home->store, &key);
 }
 
-static weft_err learn_floor(const struct home *home, const Weft__Wire__Floor *wire)
+/* Decoding has checked that it names exactly one thing. */
+static struct store_floor floor_of(const Weft__Wire__Floor *wire)
 {
     struct store_floor floor = {.epoch = wire->epoch, .cut = wire->cut, .expires = wire->expires};
-    struct store_issued issued;
-    weft_err err = WEFT_OK;
 
-    /* Decoding has checked that it names exactly one thing. */
     if (wire->key.len > 0) {
         floor.kind = STORE_FLOOR_KEY;
         memcpy(floor.key.b, wire->key.data, sizeof floor.key.b);
-        err = learn_key(home, &floor.key);
     } else if (wire->router.len > 0) {
         floor.kind = STORE_FLOOR_ROUTER;
         floor.router = wf_pb_get_id(wire->router);
-        err = learn_node(home, PKI_ROUTER, &floor.router, floor.cut);
     } else if (wire->service.len > 0) {
         floor.kind = STORE_FLOOR_GRANT;
         floor.identity = wf_pb_get_id(wire->identity);
         floor.service = wf_pb_get_id(wire->service);
         floor.role = (enum policy_type)wire->role;
-        issued = (struct store_issued){
-            .identity = floor.identity, .service = floor.service, .role = floor.role};
-        err = store_issued_remove(home->store, &issued);
     } else {
         floor.kind = STORE_FLOOR_IDENTITY;
         floor.identity = wf_pb_get_id(wire->identity);
+    }
+    return floor;
+}
+
+/* A floor only rises; on the same height only the cut may go away. */
+static weft_err is_news(const struct home *home, const struct store_floor *floor, bool *news)
+{
+    struct store_floor known = *floor;
+    weft_err err = store_floor_get(home->store, &known);
+
+    *news = err == WEFT_ENOTFOUND || floor->epoch > known.epoch ||
+            (floor->epoch == known.epoch && known.cut && !floor->cut);
+    return err == WEFT_ENOTFOUND ? WEFT_OK : err;
+}
+
+static weft_err learn_floor(const struct home *home, const Weft__Wire__Floor *wire)
+{
+    struct store_floor floor = floor_of(wire);
+    const struct store_issued issued = {
+        .identity = floor.identity, .service = floor.service, .role = floor.role};
+    bool news = false;
+    weft_err err = is_news(home, &floor, &news);
+
+    if (err != WEFT_OK || !news)
+        return err;
+    switch (floor.kind) {
+    case STORE_FLOOR_KEY:
+        err = learn_key(home, &floor.key);
+        break;
+    case STORE_FLOOR_ROUTER:
+        err = learn_node(home, PKI_ROUTER, &floor.router, floor.cut);
+        break;
+    case STORE_FLOOR_GRANT:
+        err = store_issued_remove(home->store, &issued);
+        break;
+    case STORE_FLOOR_IDENTITY:
         err = learn_node(home, PKI_IDENTITY, &floor.identity, floor.cut);
         if (err == WEFT_OK)
             err = store_issued_forget(home->store, &floor.identity);
+        break;
     }
     /* What is signed from now on is above it. */
     if (err == WEFT_OK)

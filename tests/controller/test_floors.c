@@ -362,6 +362,50 @@ static void a_store_from_a_backup_learns_what_was_withdrawn_since(void **state)
     node_fini(&fine);
 }
 
+/* A router hands back what it was given, with a field more that means nothing. */
+static void an_old_set_in_new_clothes_teaches_nothing(void **state)
+{
+    static const uint8_t unknown_field[] = {15u << 3 | 2, 1, 'x'};
+    static struct chain chain;
+    struct node n;
+    struct pki_subject seen;
+    Weft__Wire__Signed *dressed = NULL;
+    uint64_t first = version() + 1, before, now = wf_now_wall_ms();
+    size_t learned = 0;
+    wf_buf bytes;
+
+    (void)state;
+    desk_identity(&d, "clothes", "[]", &n);
+    desk_do(&d, "identity.disable", "{\"name\":\"clothes\"}");
+    desk_do(&d, "identity.enable", "{\"name\":\"clothes\"}");
+    desk_do(&d, "identity.disable", "{\"name\":\"clothes\"}");
+    before = version();
+    assert_int_equal(store_record_each(d.c.home.store, first, keep_record, &chain), WEFT_OK);
+    assert_int_equal(chain.count, 3);
+
+    /* The second of them said that it is enabled. */
+    wf_buf_init(&bytes, WF_BUNDLE_MAX);
+    assert_int_equal(wf_signed_encode(chain.sets[1], &bytes), WEFT_OK);
+    assert_int_equal(wf_buf_put(&bytes, unknown_field, sizeof unknown_field), WEFT_OK);
+    assert_int_equal(wf_signed_decode(bytes.data, bytes.len, &dressed, &d.why), WEFT_OK);
+    assert_int_equal(store_begin(d.c.home.store), WEFT_OK);
+    assert_int_equal(restore_learn(&d.c.home, &d.c.turn, &dressed, 1, now, &learned, &d.why),
+                     WEFT_OK);
+    assert_int_equal(controller_end_turn(&d.c, NULL), WEFT_OK);
+    assert_int_equal(learned, 0);
+    assert_int_equal(version(), before);
+    desk_do(&d, "identity.show", "{\"name\":\"clothes\"}");
+    assert_string_equal(desk_text(&d, "state"), "disabled");
+    assert_int_equal(pki_trust_check_chain(d.c.home.trust, n.chain, PKI_IDENTITY, PKI_CLIENT, false,
+                                           now, &seen, NULL),
+                     WEFT_EREVOKED);
+    wf_signed_free(dressed);
+    wf_buf_fini(&bytes);
+    for (size_t i = 0; i < chain.count; i++)
+        wf_signed_free(chain.sets[i]);
+    node_fini(&n);
+}
+
 /* ---- against the naive way: all pairs before and after */
 
 #define PEOPLE 6
@@ -485,6 +529,7 @@ int main(void)
         cmocka_unit_test(who_never_enrolled_leaves_no_floor),
         cmocka_unit_test(latecomers_learn_the_same_over_many_snapshots),
         cmocka_unit_test(a_store_from_a_backup_learns_what_was_withdrawn_since),
+        cmocka_unit_test(an_old_set_in_new_clothes_teaches_nothing),
         cmocka_unit_test(random_edits_kill_exactly_the_pairs_that_were_allowed_and_are_not),
     };
 

@@ -66,6 +66,24 @@ static void every_row_takes_its_own_callers_and_no_others(void **state)
     node_fini(&router);
 }
 
+/* Over a link that was open before: nothing says that it is closed at once. */
+static void a_key_that_was_replaced_administers_nothing(void **state)
+{
+    struct node thief, owner = {NULL};
+
+    (void)state;
+    desk_identity(&d, "boss", "[]", &thief);
+    desk_do(&d, "admin.add", "{\"identity\":\"boss\"}");
+    assert_false(is_denied(as(WHO_IDENTITY, &thief.subject, "admin.list")));
+    desk_do(&d, "identity.reissue", "{\"name\":\"boss\"}");
+    assert_int_equal(desk_enroll(&d, desk_text(&d, "token"), &owner), WEFT_OK);
+    assert_true(is_denied(as(WHO_IDENTITY, &thief.subject, "admin.list")));
+    assert_false(is_denied(as(WHO_IDENTITY, &owner.subject, "admin.list")));
+    desk_do(&d, "admin.remove", "{\"identity\":\"boss\"}");
+    node_fini(&thief);
+    node_fini(&owner);
+}
+
 static void unknown_and_forbidden_sound_the_same(void **state)
 {
     struct node plain;
@@ -418,6 +436,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_row_takes_its_own_callers_and_no_others),
+        cmocka_unit_test(a_key_that_was_replaced_administers_nothing),
         cmocka_unit_test(unknown_and_forbidden_sound_the_same),
         cmocka_unit_test(an_administrator_is_one_by_row_not_by_role),
         cmocka_unit_test(the_last_administrator_stays),

@@ -15,6 +15,7 @@ have said a word. Programs come from the folder WEFT_BIN; only processes started
 """
 
 import contextlib
+import glob
 import http.server
 import json
 import os
@@ -64,6 +65,16 @@ def until(what, condition, seconds=15.0, pause=0.02):
         if time.monotonic() > limit:
             raise Failure(f"{what}: not within {seconds:g} s")
         time.sleep(pause)
+
+
+def faked(offset):
+    """The environment in which a program believes that it is another time ("+91d"). A sanitizer must be loaded first."""
+    found = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
+    if not found:
+        raise Skip("there is no libfaketime")
+    linked = subprocess.run(["ldd", os.path.join(BIN, "weft")], capture_output=True, text=True, check=True).stdout
+    first = [line.split()[2] for line in linked.splitlines() if "libasan" in line or "libtsan" in line]
+    return {"LD_PRELOAD": ":".join([*first, found[0]]), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
 
 def free_port():
@@ -405,6 +416,7 @@ class Tcp:
             self.talk(connection)
 
     def close(self):
+        self.socket.shutdown(socket.SHUT_RDWR)  # wakes accept
         self.socket.close()
 
 

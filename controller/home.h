@@ -7,6 +7,7 @@
 
 #include "controller/store.h"
 #include "pki/trust.h"
+#include "proto/base/address.h"
 
 /* Files below the home. */
 #define HOME_STORE "weft.db"

@@ -20,6 +20,7 @@
 #include "controller/policy.h"
 #include "pki/cert.h"
 #include "pki/token.h"
+#include "proto/base/address.h"
 
 typedef struct store store;
 

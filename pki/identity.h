@@ -8,6 +8,7 @@
 
 #include "pki/tls.h"
 #include "pki/token.h"
+#include "proto/base/address.h"
 
 struct pki_identity {
     enum pki_kind kind;

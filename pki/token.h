@@ -7,6 +7,7 @@
 #define PKI_TOKEN_H
 
 #include "pki/cert.h"
+#include "proto/base/address.h"
 
 enum pki_enroll_method { PKI_ENROLL_OTT = 1, PKI_ENROLL_OTTCA, PKI_ENROLL_CA, PKI_ENROLL_OIDC };
 

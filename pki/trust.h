@@ -9,6 +9,7 @@
 #include "pki/cert.h"
 #include "pki/floors.h"
 #include "pki/record.h"
+#include "proto/base/address.h"
 
 typedef struct pki_trust pki_trust; /* counted; one loop's thread only */
 

@@ -10,9 +10,12 @@
 #ifndef ROUTER_CONFIG_H
 #define ROUTER_CONFIG_H
 
+#include "proto/base/address.h"
 #include "proto/base/log.h"
-#include "proto/base/text.h"
 #include "proto/wire/limits.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #define ROUTER_PORT 9339u
 #define ROUTER_MEMORY (256ull * 1024 * 1024)

@@ -2,6 +2,7 @@
 #ifndef TUNNELER_CONFIG_H
 #define TUNNELER_CONFIG_H
 
+#include "proto/base/address.h"
 #include "proto/base/text.h"
 #include "proto/base/why.h"
 

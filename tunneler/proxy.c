@@ -92,11 +92,9 @@ weft_err proxy_open(struct tunneler *t, const wf_address *listen, const char *se
 {
     struct sockaddr_storage sa;
     char text[WF_ADDRESS_TEXT];
-    const char *host = strcmp(listen->host, "localhost") == 0 ? "127.0.0.1" : listen->host;
-    if (uv_ip4_addr(host, listen->port, (struct sockaddr_in *)&sa) != 0 &&
-        uv_ip6_addr(host, listen->port, (struct sockaddr_in6 *)&sa) != 0)
-        return wf_fail(why, WEFT_EUSAGE, "%s: give a numeric address to listen on",
-                       wf_address_text(listen, text));
+    weft_err err = wf_address_get_listen(listen, &sa, why);
+    if (err != WEFT_OK)
+        return err;
     struct proxy *p = calloc(1, sizeof *p);
     if (p == NULL)
         return WEFT_ENOMEM;
@@ -130,8 +128,7 @@ uint16_t proxy_port(const struct proxy *p)
     int len = sizeof sa;
     if (uv_tcp_getsockname(&p->tcp, (struct sockaddr *)&sa, &len) != 0)
         return 0;
-    return ntohs(sa.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&sa)->sin6_port
-                                          : ((struct sockaddr_in *)&sa)->sin_port);
+    return wf_sockaddr_port(&sa);
 }
 
 void proxy_close(struct proxy *p)

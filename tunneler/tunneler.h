@@ -2,6 +2,7 @@
 #ifndef TUNNELER_TUNNELER_H
 #define TUNNELER_TUNNELER_H
 
+#include "proto/base/address.h"
 #include "proto/base/list.h"
 #include "proto/base/text.h"
 #include "proto/base/why.h"

@@ -1,4 +1,4 @@
-/* Text forms of bytes, and the rules for names and addresses that people type. */
+/* Text forms of bytes, and the rule for names that people type. */
 #ifndef PROTO_BASE_TEXT_H
 #define PROTO_BASE_TEXT_H
 
@@ -9,7 +9,6 @@
 #include <stdint.h>
 
 #define WF_NAME_MAX 64 /* bytes of an identity, service, router or role name, without NUL */
-#define WF_HOST_MAX 253
 
 /* Puts '?' for every byte that is not printable ASCII (0x20 to 0x7e). */
 void wf_make_printable(char *text, size_t len);
@@ -33,15 +32,5 @@ weft_err wf_base64url_decode(const char *text, size_t len, wf_buf *out);
  * looks like another. `what` names the thing in the message.
  */
 weft_err wf_name_check(const char *name, size_t len, const char *what, wf_why *why);
-
-/* "host:port", "[v6]:port"; a host without a port takes default_port (0: a port is required). */
-typedef struct wf_address {
-    char host[WF_HOST_MAX + 1];
-    uint16_t port;
-} wf_address;
-weft_err wf_address_parse(const char *text, uint16_t default_port, wf_address *out, wf_why *why);
-/* Writes "host:port", with brackets around IPv6; returns buf. */
-#define WF_ADDRESS_TEXT (WF_HOST_MAX + 9)
-char *wf_address_text(const wf_address *a, char buf[WF_ADDRESS_TEXT]);
 
 #endif

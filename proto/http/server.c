@@ -194,12 +194,9 @@ weft_err wf_http_server_open(uv_loop_t *loop, const struct wf_http_server_config
 {
     struct sockaddr_storage sa;
     char text[WF_ADDRESS_TEXT];
-    const wf_address *a = config->address;
-    const char *host = strcmp(a->host, "localhost") == 0 ? "127.0.0.1" : a->host;
-    if (uv_ip4_addr(host, a->port, (struct sockaddr_in *)&sa) != 0 &&
-        uv_ip6_addr(host, a->port, (struct sockaddr_in6 *)&sa) != 0)
-        return wf_fail(why, WEFT_EUSAGE, "%s: give a numeric address to listen on",
-                       wf_address_text(a, text));
+    weft_err err = wf_address_get_listen(config->address, &sa, why);
+    if (err != WEFT_OK)
+        return err;
     wf_http_server *s = calloc(1, sizeof *s);
     if (s == NULL)
         return WEFT_ENOMEM;
@@ -218,8 +215,8 @@ weft_err wf_http_server_open(uv_loop_t *loop, const struct wf_http_server_config
         rc = uv_listen((uv_stream_t *)&s->tcp, 16, on_connection);
     if (rc != 0) {
         wf_http_server_close(s);
-        return wf_fail(why, WEFT_EIO, "can't listen on %s: %s", wf_address_text(a, text),
-                       uv_strerror(rc));
+        return wf_fail(why, WEFT_EIO, "can't listen on %s: %s",
+                       wf_address_text(config->address, text), uv_strerror(rc));
     }
     *out = s;
     return WEFT_OK;
@@ -231,8 +228,7 @@ uint16_t wf_http_server_port(const wf_http_server *s)
     int len = sizeof sa;
     if (uv_tcp_getsockname(&s->tcp, (struct sockaddr *)&sa, &len) != 0)
         return 0;
-    return ntohs(sa.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&sa)->sin6_port
-                                          : ((struct sockaddr_in *)&sa)->sin_port);
+    return wf_sockaddr_port(&sa);
 }
 
 void wf_http_server_close(wf_http_server *s)

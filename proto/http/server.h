@@ -5,7 +5,7 @@
 #ifndef PROTO_HTTP_SERVER_H
 #define PROTO_HTTP_SERVER_H
 
-#include "proto/base/text.h"
+#include "proto/base/address.h"
 #include "proto/http/message.h"
 
 struct uv_loop_s;

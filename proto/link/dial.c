@@ -204,14 +204,10 @@ weft_err wf_link_dial(wf_net *net, const wf_address *address, const struct wf_li
     }
     struct wf_dialing *dialing = link->dialing;
     dialing->end = wf_net_now() + net->times.connect_ms;
-    struct sockaddr_in *in = (struct sockaddr_in *)&dialing->addresses[0];
-    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&dialing->addresses[0];
-    bool is_digits = uv_ip4_addr(address->host, address->port, in) == 0 ||
-                     uv_ip6_addr(address->host, address->port, in6) == 0;
+    bool is_digits = wf_address_get_sockaddr(address, &dialing->addresses[0]);
     if (is_digits) {
         dialing->count = 1;
     } else {
-        memset(&dialing->addresses[0], 0, sizeof dialing->addresses[0]);
         err = resolve(link, address);
         if (err != WEFT_OK)
             goto fail;

@@ -23,6 +23,7 @@
 #define PROTO_LINK_LINK_H
 
 #include "pki/tls.h"
+#include "proto/base/address.h"
 #include "proto/link/net.h"
 #include "proto/wire/control.h"
 #include "proto/wire/frame.h"

@@ -323,8 +323,7 @@ weft_err wf_listener_open(wf_net *net, const wf_address *address,
     assert(config->accepted != NULL && config->tls != NULL);
 
     wf_address_text(address, text);
-    if (uv_ip4_addr(address->host, address->port, (struct sockaddr_in *)&sa) != 0 &&
-        uv_ip6_addr(address->host, address->port, (struct sockaddr_in6 *)&sa) != 0)
+    if (!wf_address_get_sockaddr(address, &sa))
         return wf_fail(why, WEFT_EIO,
                        "can't listen on %s: give an IP address, such as 0.0.0.0 or [::]", text);
     wf_listener *listener = calloc(1, sizeof *listener);
@@ -374,8 +373,7 @@ uint16_t wf_listener_port(const wf_listener *listener)
     int len = sizeof sa;
     if (uv_tcp_getsockname(&listener->tcp, (struct sockaddr *)&sa, &len) != 0)
         return 0;
-    return sa.ss_family == AF_INET ? ntohs(((const struct sockaddr_in *)&sa)->sin_port)
-                                   : ntohs(((const struct sockaddr_in6 *)&sa)->sin6_port);
+    return wf_sockaddr_port(&sa);
 }
 
 static void on_closed(uv_handle_t *handle)

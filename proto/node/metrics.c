@@ -1,5 +1,5 @@
 #include "proto/node/metrics.h"
-#include "proto/base/text.h"
+#include "proto/base/address.h"
 #include "proto/http/server.h"
 #include <dirent.h>
 #include <stdio.h>

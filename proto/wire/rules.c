@@ -1,5 +1,6 @@
 /* The bounds of each message, one line per field. docs/protocol.md explains them. */
 #include "proto/wire/rules.h"
+#include "proto/base/address.h"
 #include "proto/base/text.h"
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
+#include "proto/base/address.h"
 #include "proto/base/file.h"
-#include "proto/base/text.h"
 #include "sdk/cli/cli.h"
 #include <limits.h>
 #include <stdio.h>

@@ -4,6 +4,7 @@
  * ours, not the world's.
  */
 #include "tests/docs/vectors.h"
+#include "proto/base/address.h"
 #include "proto/base/text.h"
 #include "proto/wire/frame.h"
 #include "proto/wire/item.h"

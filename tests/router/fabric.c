@@ -1,6 +1,7 @@
 #include "tests/router/fabric.h"
 #include "proto/base/log.h"
 #include "proto/link/internal.h"
+#include "router/inside.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -124,6 +125,34 @@ const struct router_counters *station_counters(struct station *s)
     return router_counters(s->router);
 }
 
+static wf_link *link_to(const struct station *s, const struct raw *r)
+{
+    for (wf_node *n = s->router->edges.next; n != &s->router->edges; n = n->next) {
+        wf_link *link = wf_container_of(n, struct edge, node)->link;
+
+        if (wf_id_equal(&wf_link_peer(link)->id, &r->node.id))
+            return link;
+    }
+    fail_msg("the router has no such edge");
+    return NULL;
+}
+
+void station_stall(struct station *s, const struct raw *r)
+{
+    wf_link *link = link_to(s, r);
+
+    fabric_wait(s->f, 1000, link->queued == 0);
+    link->is_blocked = true;
+}
+
+void station_release(struct station *s, const struct raw *r)
+{
+    wf_link *link = link_to(s, r);
+
+    link->is_blocked = false;
+    link->handler->drained(link, link->arg);
+}
+
 void stations_join(struct station *a, struct station *b)
 {
     struct station *pair[] = {a, b};
@@ -228,7 +257,7 @@ static void raw_frame(wf_link *link, void *arg, struct wf_frame *frame)
         r->data_count++;
         r->data_label = frame->label;
         r->data_bytes += frame->length;
-        r->bytes_of[frame->label % RAW_SEEN] += frame->length;
+        r->bytes_of[frame->label % RAW_LABELS] += frame->length;
         memcpy(r->data_last, payload,
                frame->length < sizeof r->data_last ? frame->length : sizeof r->data_last);
         for (uint32_t i = 0; i < frame->length; i++)

@@ -61,9 +61,16 @@ void fabric_digest(const Weft__Wire__Signed *record, uint8_t out[32]);
 Weft__Wire__Signed *fabric_floor(struct fabric *f, uint64_t version, const uint8_t *previous,
                                  Weft__Wire__Floor *floor);
 
+struct raw;
+/* The router's link to this endpoint takes nothing more, as if its socket were full, until
+ * released. */
+void station_stall(struct station *s, const struct raw *r);
+void station_release(struct station *s, const struct raw *r);
+
 /* ---- an endpoint that speaks raw frames */
 
 #define RAW_SEEN 64
+#define RAW_LABELS 256
 
 struct raw_setup {
     uint32_t label;
@@ -91,11 +98,11 @@ struct raw {
     bool is_up;
     weft_err err; /* what the link ended with */
     wf_why why;
-    uint64_t floors_version;     /* to say in our Hello */
-    Weft__Wire__Signed *member;  /* owned; to show in our Hello */
-    uint64_t bytes_of[RAW_SEEN]; /* DATA by label modulo RAW_SEEN */
-    bool may_fail;               /* its own sending may: memory is short */
-    bool answers_close;          /* sends the CLOSE back, as an endpoint should (the default) */
+    uint64_t floors_version;       /* to say in our Hello */
+    Weft__Wire__Signed *member;    /* owned; to show in our Hello */
+    uint64_t bytes_of[RAW_LABELS]; /* DATA by label modulo RAW_LABELS */
+    bool may_fail;                 /* its own sending may: memory is short */
+    bool answers_close;            /* sends the CLOSE back, as an endpoint should (the default) */
 
     unsigned setup_count, reply_count, bind_count, close_count, ack_count, data_count, floors_count;
     struct raw_setup setups[RAW_SEEN];

@@ -253,7 +253,7 @@ static void an_endpoint_that_says_anything_harms_only_itself(void **state)
         (void)uv_run(&p->f.loop, UV_RUN_NOWAIT);
     }
     assert_true(cuts > 10);
-    fabric_wait(&p->f, 5000, honest.bytes_of[c.host_in % RAW_SEEN] >= sent);
+    fabric_wait(&p->f, 5000, honest.bytes_of[c.host_in % RAW_LABELS] >= sent);
     assert_non_null(p->dialer.link);
     raw_fini(&hostile);
     raw_fini(&honest);

@@ -14,9 +14,16 @@ void wf_flow_init(struct wf_flow *flow, uint64_t window)
 
 void wf_flow_limit(struct wf_flow *flow, uint64_t window)
 {
-    /* Only at the start, before any ACK: what is the limit is then the credit itself. */
+    /*
+     * Only at the start, before any byte or ACK came. The host took the same
+     * window for what it sends: believing in more than it has, we would wait
+     * with our ACK until it has long stopped.
+     */
+    assert(flow->received == 0);
     if (window < flow->credit)
         flow->credit = window;
+    if (window < flow->granted)
+        flow->granted = window;
     wf_flow_set_window(flow, window);
 }
 

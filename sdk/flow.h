@@ -22,7 +22,7 @@ struct wf_flow {
 
 /* Both directions start with window bytes. */
 void wf_flow_init(struct wf_flow *flow, uint64_t window);
-/* The other side (or a router) named the window for our direction; lowers only. */
+/* The answer to our dial named the window of both directions; lowers only. Before any byte came. */
 void wf_flow_limit(struct wf_flow *flow, uint64_t window);
 /* How far we let the other side run from now on. Credit that was given stays given. */
 void wf_flow_set_window(struct wf_flow *flow, uint64_t window);

@@ -40,6 +40,28 @@ static void a_router_may_lower_the_window_but_not_raise_it(void **state)
     assert_int_equal(wf_flow_room(&f), 100000);
 }
 
+static void a_window_lowered_by_the_answer_never_stalls_the_way_back(void **state)
+{
+    struct wf_flow dialer, host;
+    struct wf_ack ack;
+    (void)state;
+    /* any offer, any lower answer: small records flow back for ever */
+    for (uint64_t offer = WF_WINDOW_MIN; offer <= WF_WINDOW_DEFAULT; offer += 65536) {
+        for (uint64_t answer = WF_WINDOW_MIN; answer <= offer; answer += 40000) {
+            wf_flow_init(&dialer, offer);
+            wf_flow_init(&host, answer);
+            wf_flow_limit(&dialer, answer);
+            for (uint64_t total = 0; total < 3 * WF_WINDOW_DEFAULT; total += 90) {
+                assert_true(wf_flow_data_room(&host) >= 90);
+                wf_flow_sent(&host, 90);
+                assert_int_equal(wf_flow_received(&dialer, 90, NULL), WEFT_OK);
+                if (wf_flow_ack_due(&dialer, 0, &ack))
+                    assert_int_equal(wf_flow_acked(&host, &ack, NULL), WEFT_OK);
+            }
+        }
+    }
+}
+
 static void credit_is_given_by_the_quarter(void **state)
 {
     struct wf_flow f;
@@ -288,6 +310,7 @@ int main(void)
         cmocka_unit_test(both_directions_start_with_the_window),
         cmocka_unit_test(data_leaves_the_reserve_to_other_items),
         cmocka_unit_test(a_router_may_lower_the_window_but_not_raise_it),
+        cmocka_unit_test(a_window_lowered_by_the_answer_never_stalls_the_way_back),
         cmocka_unit_test(credit_is_given_by_the_quarter),
         cmocka_unit_test(what_the_application_holds_is_not_credited),
         cmocka_unit_test(credit_that_was_given_is_never_taken_back),

@@ -25,7 +25,16 @@ struct router_probe {
     bool answered;
 };
 
+/* Named by what it waits for. One way: CONTROLLER -> TURN -> ANSWERS -> EDGES; any -> EDGES. */
+enum probe_state {
+    PROBE_CONTROLLER, /* its answer */
+    PROBE_TURN,       /* the loop's next turn, to try routers and services */
+    PROBE_ANSWERS,    /* theirs */
+    PROBE_EDGES,      /* their last callbacks; then the endpoint closes */
+};
+
 struct status_probe {
+    enum probe_state state;
     weft_endpoint *endpoint;
     struct weft_status *out;
     wf_timer *deadline;
@@ -35,7 +44,7 @@ struct status_probe {
     uint64_t asked_ns;
     size_t edges; /* open */
     size_t dials; /* that have not ended */
-    bool controller_done, services_begun, services_wanted;
+    bool services_wanted;
 };
 
 struct service_probe {
@@ -237,7 +246,7 @@ static void on_controller(struct wf_wait *wait, weft_err err, const char *why)
     (void)why;
     p->out->controller = err;
     p->out->controller_rtt_ms = since_ms(p->asked_ns);
-    p->controller_done = true;
+    p->state = PROBE_TURN;
     go_on(p);
 }
 
@@ -248,7 +257,7 @@ static void finish(struct status_probe *p)
         if (p->routers[i].edge != NULL)
             wf_edge_close(p->routers[i].edge);
     wf_timer_free(p->deadline);
-    p->deadline = NULL;
+    p->state = PROBE_EDGES;
 }
 
 static void on_deadline(void *arg)
@@ -258,26 +267,26 @@ static void on_deadline(void *arg)
     go_on(p);
 }
 
+static bool has_answers(const struct status_probe *p)
+{
+    for (size_t i = 0; i < p->out->router_count; i++)
+        if (!p->routers[i].answered)
+            return false;
+    return p->dials == 0;
+}
+
 static void next_step(struct wf_job *job)
 {
     struct status_probe *p = wf_container_of(job, struct status_probe, next);
-    if (p->deadline != NULL) {
-        if (!p->controller_done)
-            return;
-        if (!p->services_begun) {
-            /* Routers and grants that only the controller knew are here now. */
-            p->services_begun = true;
-            try_routers(p);
-            count_grants(p, p->endpoint->dial_timeout_ms);
-        }
-        for (size_t i = 0; i < p->out->router_count; i++)
-            if (!p->routers[i].answered)
-                return;
-        if (p->dials > 0)
-            return;
-        finish(p);
+    if (p->state == PROBE_TURN) {
+        /* Routers and grants that only the controller knew are here now. */
+        p->state = PROBE_ANSWERS;
+        try_routers(p);
+        count_grants(p, p->endpoint->dial_timeout_ms);
     }
-    if (p->edges == 0)
+    if (p->state == PROBE_ANSWERS && has_answers(p))
+        finish(p);
+    if (p->state == PROBE_EDGES && p->edges == 0)
         weft_endpoint_close(p->endpoint, NULL, NULL);
 }
 
@@ -290,7 +299,7 @@ static void go_on(struct status_probe *p)
 weft_err weft_status_get(const char *identity, unsigned timeout_ms, int probe,
                          struct weft_status *out, weft_why *why)
 {
-    struct status_probe p = {.out = out};
+    struct status_probe p = {.state = PROBE_CONTROLLER, .out = out};
     weft_endpoint *e;
     if (timeout_ms == 0)
         timeout_ms = 10000;
@@ -325,7 +334,7 @@ weft_err weft_status_get(const char *identity, unsigned timeout_ms, int probe,
         weft_err asked = wf_controller_fetch(e, NULL, &p.wait, timeout_ms / 3 + 1);
         if (asked != WEFT_OK) {
             out->controller = asked;
-            p.controller_done = true;
+            p.state = PROBE_TURN;
             go_on(&p);
         }
     }

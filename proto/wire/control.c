@@ -40,6 +40,48 @@ static void purse_free(void *arg, void *memory)
     free(memory);
 }
 
+static void drop_unknown(ProtobufCMessage *message);
+
+static void drop_unknown_below(ProtobufCMessage *message, const ProtobufCFieldDescriptor *f)
+{
+    uint8_t *base = (uint8_t *)message;
+    ProtobufCMessage *one, **many;
+    size_t count = 1;
+    uint32_t chosen;
+    if (f->type != PROTOBUF_C_TYPE_MESSAGE)
+        return;
+    if (f->label == PROTOBUF_C_LABEL_REPEATED) {
+        memcpy(&count, base + f->quantifier_offset, sizeof count);
+        memcpy(&many, base + f->offset, sizeof many);
+        for (size_t i = 0; i < count; i++)
+            drop_unknown(many[i]);
+        return;
+    }
+    if ((f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0) {
+        memcpy(&chosen, base + f->quantifier_offset, sizeof chosen);
+        if (chosen != f->id)
+            return;
+    }
+    memcpy(&one, base + f->offset, sizeof one);
+    if (one != NULL)
+        drop_unknown(one);
+}
+
+/*
+ * Unknown fields are ignored, so nobody below us holds them: what is kept or
+ * passed on would carry them along, and grow beyond what a message may have.
+ */
+static void drop_unknown(ProtobufCMessage *message)
+{
+    for (unsigned i = 0; i < message->n_unknown_fields; i++)
+        free(message->unknown_fields[i].data);
+    free(message->unknown_fields);
+    message->unknown_fields = NULL;
+    message->n_unknown_fields = 0;
+    for (unsigned i = 0; i < message->descriptor->n_fields; i++)
+        drop_unknown_below(message, &message->descriptor->fields[i]);
+}
+
 static weft_err decode(const ProtobufCMessageDescriptor *d, size_t max, wf_rule rule,
                        const void *data, size_t len, ProtobufCMessage **out, wf_why *why)
 {
@@ -59,6 +101,7 @@ static weft_err decode(const ProtobufCMessageDescriptor *d, size_t max, wf_rule 
         return wf_fail(why, purse.err, "%s: can't be decoded: %s", d->short_name,
                        weft_err_sentence(purse.err));
 
+    drop_unknown(message);
     struct wf_check check = {.err = WEFT_OK, .why = why, .message = d->short_name};
     rule(&check, message);
     if (check.err != WEFT_OK) {

@@ -12,6 +12,7 @@
  * - Killed between request and answer: the next run finds OUT.pending, and the
  *   same key within ten minutes gets the same certificate.
  * - The controller's key is not the token's: nothing was sent, the next one is tried.
+ * - It refuses the token for good: OUT.pending goes, as its key can't get a certificate any more.
  * - The answer doesn't hold what the token says: nothing is written.
  */
 #include "proto/link/enroll.h"
@@ -33,6 +34,7 @@ struct enrollment {
     pki_key *key;  /* owned */
     wf_buf csr;    /* owned */
     char *pending; /* owned: OUT.pending */
+    bool is_fresh; /* the key was made now: no earlier attempt can have used it */
 };
 
 static const char *kind_word(enum pki_kind kind)
@@ -77,16 +79,17 @@ static weft_err check_out(const char *out, wf_why *why)
 
 /* The key at path, or a new one that is on disk before it is used. */
 static weft_err load_or_make_key(const char *path, enum pki_key_kind kind, pki_key **out,
-                                 wf_why *why)
+                                 bool *is_fresh, wf_why *why)
 {
     wf_buf pem;
     pki_key *key = NULL;
 
+    *is_fresh = !wf_file_exists(path);
     wf_buf_init(&pem, KEY_MAX);
     weft_err err = wf_buf_reserve(&pem, KEY_MAX); /* one piece, so that no copy is left behind */
     if (err != WEFT_OK)
         goto done;
-    if (wf_file_exists(path)) {
+    if (!*is_fresh) {
         err = wf_file_read_secret(path, &pem, why);
         if (err == WEFT_OK) {
             err = pki_key_from_pem(wf_span_of(pem.data, pem.len), NULL, &key, why);
@@ -136,12 +139,12 @@ static weft_err find_key(struct enrollment *e, wf_why *why)
     const struct wf_enroll_config *config = e->config;
 
     if (config->key_path == NULL)
-        return load_or_make_key(e->pending, config->key_kind, &e->key, why);
+        return load_or_make_key(e->pending, config->key_kind, &e->key, &e->is_fresh, why);
     if (strncmp(config->key_path, "file:", 5) != 0 || config->key_path[5] == '\0')
         return wf_fail(why, WEFT_EINVAL,
                        "the key \"%s\" isn't one that this version can use: write file:PATH",
                        config->key_path);
-    return load_or_make_key(config->key_path + 5, config->key_kind, &e->key, why);
+    return load_or_make_key(config->key_path + 5, config->key_kind, &e->key, &e->is_fresh, why);
 }
 
 /* ---- the call */
@@ -206,6 +209,9 @@ static weft_err redeem(struct enrollment *e, wf_buf *answer, wf_why *why)
     };
     err = wf_ask(&ask, answer, &refused, why);
     pki_tls_ctx_unref(tls);
+    if (refused &&
+        (err == WEFT_EUSED || err == WEFT_EEXPIRED || (err == WEFT_ECREDENTIAL && e->is_fresh)))
+        remove_pending(e);
     if (refused && err == WEFT_EUSED)
         return wf_fail(why, err,
                        "token already used: ask for a new one with `weft identity reissue %s`",

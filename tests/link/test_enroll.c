@@ -457,6 +457,7 @@ static void a_used_token_is_told_with_a_remedy(void **state)
     struct desk *d = *state;
     d->twist = TWIST_USED;
     expect_failure(d, WEFT_EUSED, "weft identity reissue ci");
+    assert_false(wf_file_exists(d->pending));    /* its key can't get a certificate any more */
     assert_int_equal(atomic_load(&d->calls), 1); /* an answer is an answer */
 }
 

@@ -53,16 +53,14 @@ static bool add_constraints(X509 *x, const struct plan *plan)
 {
     bool done = false;
     BASIC_CONSTRAINTS *constraints = BASIC_CONSTRAINTS_new();
-    if (constraints == NULL) {
+    if (constraints == NULL)
         return false;
-    }
     constraints->ca = plan->is_ca ? 0xff : 0;
     if (plan->is_ca && plan->path_len >= 0) {
         constraints->pathlen = ASN1_INTEGER_new();
         if (constraints->pathlen == NULL ||
-            ASN1_INTEGER_set(constraints->pathlen, plan->path_len) != 1) {
+            ASN1_INTEGER_set(constraints->pathlen, plan->path_len) != 1)
             goto out;
-        }
     }
     done = X509_add1_ext_i2d(x, NID_basic_constraints, constraints, 1, X509V3_ADD_DEFAULT) == 1;
 out:
@@ -88,9 +86,8 @@ static bool add_usage(X509 *x, const struct plan *plan)
 /* Takes object, also on failure. */
 static bool push_use(EXTENDED_KEY_USAGE *uses, ASN1_OBJECT *object)
 {
-    if (object == NULL) {
+    if (object == NULL)
         return false;
-    }
     if (sk_ASN1_OBJECT_push(uses, object) <= 0) {
         ASN1_OBJECT_free(object);
         return false;
@@ -115,14 +112,12 @@ static bool add_uri(X509 *x, const char *uri)
     ASN1_IA5STRING *text = ASN1_IA5STRING_new();
     GENERAL_NAME *name = GENERAL_NAME_new();
     GENERAL_NAMES *names = GENERAL_NAMES_new();
-    if (text == NULL || name == NULL || names == NULL || ASN1_STRING_set(text, uri, -1) != 1) {
+    if (text == NULL || name == NULL || names == NULL || ASN1_STRING_set(text, uri, -1) != 1)
         goto out;
-    }
     GENERAL_NAME_set0_value(name, GEN_URI, text);
     text = NULL;
-    if (sk_GENERAL_NAME_push(names, name) <= 0) {
+    if (sk_GENERAL_NAME_push(names, name) <= 0)
         goto out;
-    }
     name = NULL;
     done = X509_add1_ext_i2d(x, NID_subject_alt_name, names, 0, X509V3_ADD_DEFAULT) == 1;
 out:
@@ -141,18 +136,16 @@ static bool add_key_ids(X509 *x, const struct plan *plan)
     AUTHORITY_KEYID *authority = NULL;
     ASN1_OCTET_STRING *own = ASN1_OCTET_STRING_new();
     if (own == NULL || ASN1_OCTET_STRING_set(own, pin.b, SKI_LEN) != 1 ||
-        X509_add1_ext_i2d(x, NID_subject_key_identifier, own, 0, X509V3_ADD_DEFAULT) != 1) {
+        X509_add1_ext_i2d(x, NID_subject_key_identifier, own, 0, X509V3_ADD_DEFAULT) != 1)
         goto out;
-    }
     if (plan->issuer == NULL) {
         done = true; /* a root names no other */
         goto out;
     }
     const ASN1_OCTET_STRING *issuer = X509_get0_subject_key_id(plan->issuer);
     authority = AUTHORITY_KEYID_new();
-    if (issuer == NULL || authority == NULL) {
+    if (issuer == NULL || authority == NULL)
         goto out;
-    }
     authority->keyid = ASN1_OCTET_STRING_dup(issuer);
     done = authority->keyid != NULL && X509_add1_ext_i2d(x, NID_authority_key_identifier, authority,
                                                          0, X509V3_ADD_DEFAULT) == 1;
@@ -167,9 +160,8 @@ static bool fill(X509 *x, const struct plan *plan)
     X509_NAME *subject = X509_get_subject_name(x);
     if (X509_set_version(x, X509_VERSION_3) != 1 || !set_serial(x) ||
         X509_NAME_add_entry_by_NID(subject, NID_commonName, MBSTRING_UTF8,
-                                   (const unsigned char *)plan->cn, -1, -1, 0) != 1) {
+                                   (const unsigned char *)plan->cn, -1, -1, 0) != 1)
         return false;
-    }
     const X509_NAME *issuer =
         plan->issuer == NULL ? X509_get_subject_name(x) : X509_get_subject_name(plan->issuer);
     return X509_set_issuer_name(x, issuer) == 1 &&
@@ -190,9 +182,8 @@ static weft_err issue(const struct plan *plan, const pki_chain *behind, size_t b
                       pki_chain **out, wf_why *why)
 {
     assert(behind_count < WF_CHAIN_DEPTH);
-    if (plan->not_after > TIME_MAX_MS || plan->not_before >= plan->not_after) {
+    if (plan->not_after > TIME_MAX_MS || plan->not_before >= plan->not_after)
         return wf_fail(why, WEFT_EINVAL, "a certificate must begin before it ends");
-    }
     weft_err err;
     unsigned char *der = NULL;
     X509 *x = X509_new();
@@ -207,9 +198,8 @@ static weft_err issue(const struct plan *plan, const pki_chain *behind, size_t b
     }
     wf_span certs[WF_CHAIN_DEPTH];
     certs[0] = wf_span_of(der, (size_t)len);
-    for (size_t i = 0; i < behind_count; i++) {
+    for (size_t i = 0; i < behind_count; i++)
         certs[i + 1] = pki_chain_der(behind, i);
-    }
     err = pki_chain_from_der(certs, behind_count + 1, out, why);
 out:
     OPENSSL_free(der);
@@ -226,9 +216,8 @@ static bool is_self_signed(const pki_chain *chain, size_t i)
 static weft_err ca_wrap(pki_key *key, pki_chain *chain, const char *domain, pki_ca **out)
 {
     pki_ca *ca = calloc(1, sizeof *ca);
-    if (ca == NULL) {
+    if (ca == NULL)
         return WEFT_ENOMEM;
-    }
     ca->key = key;
     ca->chain = chain;
     memcpy(ca->domain, domain, strlen(domain) + 1);
@@ -254,9 +243,8 @@ static weft_err authority_new(const pki_ca *issuer, enum pki_key_kind key_kind, 
     pki_key *key = NULL;
     pki_chain *chain = NULL;
     weft_err err = pki_key_new(key_kind, &key, why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         return err;
-    }
     (void)snprintf(uri, sizeof uri, "spiffe://%s", domain);
     authority_name(what, key, cn);
     plan->subject = pki_key_evp(key);
@@ -268,13 +256,11 @@ static weft_err authority_new(const pki_ca *issuer, enum pki_key_kind key_kind, 
     plan->issuer = issuer == NULL ? NULL : pki_chain_x509(issuer->chain, 0);
     err = issue(plan, issuer == NULL ? NULL : issuer->chain,
                 issuer == NULL ? 0 : pki_chain_count(issuer->chain), &chain, why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         goto fail;
-    }
     err = ca_wrap(key, chain, domain, out);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         goto fail;
-    }
     return WEFT_OK;
 fail:
     pki_chain_free(chain);
@@ -296,9 +282,8 @@ weft_err pki_ca_new_root(const char *domain, enum pki_key_kind kind, uint64_t no
                          pki_ca **out, wf_why *why)
 {
     weft_err err = pki_domain_check(domain, strlen(domain), why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         return err;
-    }
     struct plan plan = {
         .path_len = -1,
         .not_before = back_dated(now),
@@ -312,24 +297,20 @@ weft_err pki_ca_new_intermediate(const pki_ca *root, enum pki_kind kind, uint64_
 {
     uint64_t from, to;
     pki_chain_validity(root->chain, &from, &to);
-    if (!is_self_signed(root->chain, 0)) {
+    if (!is_self_signed(root->chain, 0))
         return wf_fail(why, WEFT_EINVAL, "only a root issues intermediates");
-    }
-    if (now >= to) {
+    if (now >= to)
         return wf_fail(why, WEFT_EEXPIRED, "the root certificate has expired: rotate it");
-    }
     struct plan plan = {
         .path_len = 0,
         .kind = kind,
         .not_before = back_dated(now),
         .not_after = end_of_life(now, life_ms),
     };
-    if (plan.not_before < from) {
+    if (plan.not_before < from)
         plan.not_before = from;
-    }
-    if (plan.not_after > to) {
+    if (plan.not_after > to)
         plan.not_after = to;
-    }
     const char *what = kind == PKI_IDENTITY ? "identities"
                        : kind == PKI_ROUTER ? "routers"
                                             : "controllers";
@@ -343,20 +324,17 @@ static bool authority_domain(X509 *x, char domain[PKI_DOMAIN_MAX + 1])
     const size_t scheme_len = sizeof scheme - 1;
     bool found = false;
     GENERAL_NAMES *names = X509_get_ext_d2i(x, NID_subject_alt_name, NULL, NULL);
-    if (names == NULL || sk_GENERAL_NAME_num(names) != 1) {
+    if (names == NULL || sk_GENERAL_NAME_num(names) != 1)
         goto out;
-    }
     int type;
     const ASN1_STRING *value = GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names, 0), &type);
-    if (type != GEN_URI) {
+    if (type != GEN_URI)
         goto out;
-    }
     const char *text = (const char *)ASN1_STRING_get0_data(value);
     size_t len = (size_t)ASN1_STRING_length(value);
     if (len <= scheme_len || memcmp(text, scheme, scheme_len) != 0 ||
-        pki_domain_check(text + scheme_len, len - scheme_len, NULL) != WEFT_OK) {
+        pki_domain_check(text + scheme_len, len - scheme_len, NULL) != WEFT_OK)
         goto out;
-    }
     memcpy(domain, text + scheme_len, len - scheme_len);
     domain[len - scheme_len] = '\0';
     found = true;
@@ -374,13 +352,11 @@ weft_err pki_ca_from_pem(wf_span key_pem, const char *passphrase, wf_span chain_
     pki_pin of_key, of_chain;
     char domain[PKI_DOMAIN_MAX + 1];
     weft_err err = pki_key_from_pem(key_pem, passphrase, &key, why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         return err;
-    }
     err = pki_chain_from_pem(chain_pem, &chain, why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         goto fail;
-    }
     pki_key_pin(key, &of_key);
     pki_chain_pin(chain, &of_chain);
     if (!pki_pin_equal(&of_key, &of_chain)) {
@@ -394,9 +370,8 @@ weft_err pki_ca_from_pem(wf_span key_pem, const char *passphrase, wf_span chain_
         goto fail;
     }
     err = ca_wrap(key, chain, domain, out);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         goto fail;
-    }
     return WEFT_OK;
 fail:
     pki_chain_free(chain);
@@ -416,9 +391,8 @@ const pki_chain *pki_ca_chain(const pki_ca *ca)
 
 void pki_ca_free(pki_ca *ca)
 {
-    if (ca == NULL) {
+    if (ca == NULL)
         return;
-    }
     pki_chain_free(ca->chain);
     pki_key_free(ca->key);
     free(ca);
@@ -430,39 +404,33 @@ static weft_err may_issue(const pki_ca *ca, const struct pki_leaf *leaf, wf_why 
     enum pki_kind kind;
     uint64_t from, to;
     if (is_self_signed(ca->chain, 0) || !pki_x509_kind(pki_chain_x509(ca->chain, 0), &kind) ||
-        kind != leaf->kind) {
+        kind != leaf->kind)
         return wf_fail(why, WEFT_EINVAL, "this authority does not issue certificates of that kind");
-    }
     if (strcmp(ca->domain, leaf->domain) != 0) {
         return wf_fail(why, WEFT_EINVAL, "this authority issues for %s, not for %s", ca->domain,
                        leaf->domain);
     }
-    if (wf_id_is_zero(&leaf->id)) {
+    if (wf_id_is_zero(&leaf->id))
         return wf_fail(why, WEFT_EINVAL, "a certificate needs an id");
-    }
     pki_chain_validity(ca->chain, &from, &to);
-    if (leaf->not_before >= to) {
+    if (leaf->not_before >= to)
         return wf_fail(why, WEFT_EEXPIRED, "the issuing authority has expired: rotate it");
-    }
     return wf_name_check(leaf->name, strlen(leaf->name), "subject's name", why);
 }
 
 weft_err pki_ca_issue(const pki_ca *ca, const struct pki_leaf *leaf, pki_chain **out, wf_why *why)
 {
     weft_err err = may_issue(ca, leaf, why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         return err;
-    }
     EVP_PKEY *subject = NULL;
     err = pki_evp_from_spki(leaf->spki, &subject, why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         return err;
-    }
     /* The root stays at home: every node has it in its bundle. */
     size_t behind = 0;
-    while (behind < pki_chain_count(ca->chain) && !is_self_signed(ca->chain, behind)) {
+    while (behind < pki_chain_count(ca->chain) && !is_self_signed(ca->chain, behind))
         behind++;
-    }
     char uri[PKI_SPIFFE_MAX];
     uint64_t from, to;
     pki_chain_validity(ca->chain, &from, &to);
@@ -479,9 +447,8 @@ weft_err pki_ca_issue(const pki_ca *ca, const struct pki_leaf *leaf, pki_chain *
     };
     pki_chain *chain = NULL;
     err = issue(&plan, ca->chain, behind, &chain, why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         goto out;
-    }
     struct pki_subject read_back;
     err = pki_x509_subject(pki_chain_x509(chain, 0), &read_back, why);
     if (err != WEFT_OK) {

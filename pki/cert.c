@@ -27,11 +27,9 @@ char *pki_spiffe_text(const char *domain, enum pki_kind kind, const wf_id *id,
                       char buf[PKI_SPIFFE_MAX])
 {
     const char *path = NULL;
-    for (size_t i = 0; i < KIND_COUNT; i++) {
-        if (kinds[i].kind == kind) {
+    for (size_t i = 0; i < KIND_COUNT; i++)
+        if (kinds[i].kind == kind)
             path = kinds[i].path;
-        }
-    }
     assert(path != NULL);
     assert(strlen(domain) <= PKI_DOMAIN_MAX);
     char text[WF_ID_TEXT];
@@ -41,9 +39,8 @@ char *pki_spiffe_text(const char *domain, enum pki_kind kind, const wf_id *id,
 
 weft_err pki_domain_check(const char *domain, size_t len, wf_why *why)
 {
-    if (len == 0 || len > PKI_DOMAIN_MAX) {
+    if (len == 0 || len > PKI_DOMAIN_MAX)
         return wf_fail(why, WEFT_EINVAL, "a trust domain has 1 to %d bytes", PKI_DOMAIN_MAX);
-    }
     for (size_t i = 0; i < len; i++) {
         char c = domain[i];
         bool separator = c == '.' || c == '-';
@@ -51,9 +48,8 @@ weft_err pki_domain_check(const char *domain, size_t len, wf_why *why)
             return wf_fail(why, WEFT_EINVAL,
                            "a trust domain is made of lower-case letters, digits, '.' and '-'");
         }
-        if (separator && (i == 0 || i == len - 1)) {
+        if (separator && (i == 0 || i == len - 1))
             return wf_fail(why, WEFT_EINVAL, "a trust domain neither begins nor ends with '%c'", c);
-        }
     }
     return WEFT_OK;
 }
@@ -62,24 +58,20 @@ weft_err pki_spiffe_parse(const char *text, size_t len, char domain[PKI_DOMAIN_M
                           enum pki_kind *kind, wf_id *id)
 {
     const size_t scheme_len = strlen(scheme);
-    if (len <= scheme_len || len >= PKI_SPIFFE_MAX || memcmp(text, scheme, scheme_len) != 0) {
+    if (len <= scheme_len || len >= PKI_SPIFFE_MAX || memcmp(text, scheme, scheme_len) != 0)
         return WEFT_EINVAL;
-    }
     const char *name = text + scheme_len;
     const char *slash = memchr(name, '/', len - scheme_len);
-    if (slash == NULL || pki_domain_check(name, (size_t)(slash - name), NULL) != WEFT_OK) {
+    if (slash == NULL || pki_domain_check(name, (size_t)(slash - name), NULL) != WEFT_OK)
         return WEFT_EINVAL;
-    }
     const size_t left = len - (size_t)(slash - text);
     for (size_t i = 0; i < KIND_COUNT; i++) {
         const size_t path_len = strlen(kinds[i].path);
         wf_id found;
-        if (left <= path_len || memcmp(slash, kinds[i].path, path_len) != 0) {
+        if (left <= path_len || memcmp(slash, kinds[i].path, path_len) != 0)
             continue;
-        }
-        if (!wf_id_parse(slash + path_len, left - path_len, &found) || wf_id_is_zero(&found)) {
+        if (!wf_id_parse(slash + path_len, left - path_len, &found) || wf_id_is_zero(&found))
             return WEFT_EINVAL;
-        }
         memcpy(domain, name, (size_t)(slash - name));
         domain[slash - name] = '\0';
         *kind = kinds[i].kind;
@@ -109,9 +101,8 @@ static bool object_is_kind(const ASN1_OBJECT *object, enum pki_kind *out)
     static const enum pki_kind by_number[] = {0, PKI_IDENTITY, PKI_ROUTER, PKI_CONTROLLER};
     const uint8_t *oid = OBJ_get0_data(object);
     if (OBJ_length(object) != sizeof arc + 1 || memcmp(oid, arc, sizeof arc) != 0 ||
-        oid[sizeof arc] == 0 || oid[sizeof arc] > 3) {
+        oid[sizeof arc] == 0 || oid[sizeof arc] > 3)
         return false;
-    }
     *out = by_number[oid[sizeof arc]];
     return true;
 }
@@ -137,13 +128,11 @@ bool pki_x509_kind(X509 *x, enum pki_kind *out)
 static bool time_to_ms(const ASN1_TIME *time, uint64_t *out)
 {
     struct tm tm;
-    if (time == NULL || ASN1_TIME_to_tm(time, &tm) != 1) {
+    if (time == NULL || ASN1_TIME_to_tm(time, &tm) != 1)
         return false;
-    }
     time_t seconds = timegm(&tm);
-    if (seconds < 0) {
+    if (seconds < 0)
         return false;
-    }
     *out = (uint64_t)seconds * 1000;
     return true;
 }
@@ -153,9 +142,8 @@ bool pki_x509_validity(X509 *x, uint64_t *not_before, uint64_t *not_after)
     uint64_t from, to;
     bool read = time_to_ms(X509_get0_notBefore(x), &from) && time_to_ms(X509_get0_notAfter(x), &to);
     ERR_clear_error();
-    if (!read || from > to) {
+    if (!read || from > to)
         return false;
-    }
     *not_before = from;
     *not_after = to;
     return true;
@@ -193,15 +181,13 @@ static weft_err take_cn(X509 *leaf, struct pki_subject *out, wf_why *why)
     const X509_NAME *name = X509_get_subject_name(leaf);
     const X509_NAME_ENTRY *entry =
         X509_NAME_entry_count(name) == 1 ? X509_NAME_get_entry(name, 0) : NULL;
-    if (entry == NULL || OBJ_obj2nid(X509_NAME_ENTRY_get_object(entry)) != NID_commonName) {
+    if (entry == NULL || OBJ_obj2nid(X509_NAME_ENTRY_get_object(entry)) != NID_commonName)
         return wf_fail(why, WEFT_ECREDENTIAL, "the certificate's subject is not one common name");
-    }
     const ASN1_STRING *value = X509_NAME_ENTRY_get_data(entry);
     const char *text = (const char *)ASN1_STRING_get0_data(value);
     size_t len = (size_t)ASN1_STRING_length(value);
-    if (wf_name_check(text, len, "certificate's common name", why) != WEFT_OK) {
+    if (wf_name_check(text, len, "certificate's common name", why) != WEFT_OK)
         return WEFT_ECREDENTIAL;
-    }
     memcpy(out->name, text, len);
     out->name[len] = '\0';
     return WEFT_OK;
@@ -213,13 +199,11 @@ static bool take_spki(X509 *x, uint8_t *buf, size_t *len)
     enum pki_key_kind kind;
     X509_PUBKEY *key = X509_get_X509_PUBKEY(x);
     int need = i2d_X509_PUBKEY(key, NULL);
-    if (need <= 0 || need > PKI_SPKI_MAX) {
+    if (need <= 0 || need > PKI_SPKI_MAX)
         return false;
-    }
     unsigned char *at = buf;
-    if (i2d_X509_PUBKEY(key, &at) != need || !pki_spki_kind(wf_span_of(buf, (size_t)need), &kind)) {
+    if (i2d_X509_PUBKEY(key, &at) != need || !pki_spki_kind(wf_span_of(buf, (size_t)need), &kind))
         return false;
-    }
     *len = (size_t)need;
     return true;
 }
@@ -228,29 +212,25 @@ weft_err pki_x509_subject(X509 *leaf, struct pki_subject *out, wf_why *why)
 {
     struct pki_subject found = {0};
     uint32_t flags = X509_get_extension_flags(leaf);
-    if ((flags & EXFLAG_INVALID) != 0) {
+    if ((flags & EXFLAG_INVALID) != 0)
         return pki_openssl_fail(why, WEFT_ECREDENTIAL, "the certificate's extensions are broken");
-    }
     if ((flags & (EXFLAG_CA | EXFLAG_SS)) != 0 || (flags & EXFLAG_BCONS) == 0) {
         return wf_fail(why, WEFT_ECREDENTIAL,
                        "the certificate is that of an authority, not of a node");
     }
     weft_err err = take_san(leaf, &found, why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         return err;
-    }
     err = take_cn(leaf, &found, why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         return err;
-    }
     enum pki_kind kind;
     if (!pki_x509_kind(leaf, &kind) || kind != found.kind) {
         return wf_fail(why, WEFT_ECREDENTIAL,
                        "the kind in the certificate's key usage is not that of its subject name");
     }
-    if (!pki_x509_validity(leaf, &found.not_before, &found.not_after)) {
+    if (!pki_x509_validity(leaf, &found.not_before, &found.not_after))
         return wf_fail(why, WEFT_ECREDENTIAL, "the certificate's validity can't be read");
-    }
     uint8_t spki[PKI_SPKI_MAX];
     size_t spki_len;
     if (!take_spki(leaf, spki, &spki_len)) {
@@ -328,9 +308,8 @@ fail:
 weft_err pki_chain_from_der(const wf_span *certs, size_t count, pki_chain **out, wf_why *why)
 {
     size_t total = 0;
-    if (count == 0) {
+    if (count == 0)
         return wf_fail(why, WEFT_ECREDENTIAL, "there is no certificate");
-    }
     if (count > WF_CHAIN_DEPTH) {
         return wf_fail(why, WEFT_ELIMIT, "a chain has at most %u certificates, this one %zu",
                        WF_CHAIN_DEPTH, count);
@@ -345,9 +324,8 @@ weft_err pki_chain_from_der(const wf_span *certs, size_t count, pki_chain **out,
     assert(total <= WF_CHAIN_MAX);
 
     pki_chain *chain = calloc(1, sizeof *chain + total);
-    if (chain == NULL) {
+    if (chain == NULL)
         return wf_fail(why, WEFT_ENOMEM, "no memory for a chain");
-    }
     chain->refs = 1;
     chain->self = chain;
     weft_err err = WEFT_OK;
@@ -357,9 +335,8 @@ weft_err pki_chain_from_der(const wf_span *certs, size_t count, pki_chain **out,
         chain->certs[i].der = wf_span_of(at, certs[i].len);
         at += certs[i].len;
         err = pki_x509_from_der(chain->certs[i].der, &chain->certs[i].x, why);
-        if (err != WEFT_OK) {
+        if (err != WEFT_OK)
             goto fail;
-        }
         chain->count = i + 1;
     }
     if (!take_spki(chain->certs[0].x, chain->spki, &chain->spki_len) ||
@@ -382,18 +359,15 @@ weft_err pki_chain_from_pem(wf_span pem, pki_chain **out, wf_why *why)
     wf_buf_init(&one, WF_CERT_MAX);
     wf_buf_init(&all, WF_CHAIN_MAX);
     weft_err err = wf_buf_reserve(&all, WF_CHAIN_MAX); /* so that the spans stay */
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         return wf_fail(why, err, "no memory for a chain");
-    }
     while (err == WEFT_OK) {
         char label[PKI_PEM_LABEL_MAX];
         err = pki_pem_next(&pem, label, &one, why);
-        if (err == WEFT_ENOTFOUND) {
+        if (err == WEFT_ENOTFOUND)
             break;
-        }
-        if (err != WEFT_OK) {
+        if (err != WEFT_OK)
             goto out;
-        }
         if (strcmp(label, "CERTIFICATE") != 0) {
             err =
                 wf_fail(why, WEFT_ECREDENTIAL, "the PEM block is %s, wanted is CERTIFICATE", label);
@@ -407,9 +381,8 @@ weft_err pki_chain_from_pem(wf_span pem, pki_chain **out, wf_why *why)
         err = wf_buf_put(&all, one.data, one.len);
         certs[count++] = wf_span_of(start, one.len);
     }
-    if (err == WEFT_ENOTFOUND) {
+    if (err == WEFT_ENOTFOUND)
         err = pki_chain_from_der(certs, count, out, why);
-    }
 out:
     wf_buf_fini(&all);
     wf_buf_fini(&one);
@@ -423,9 +396,8 @@ weft_err pki_chain_from_x509s(X509 *leaf, STACK_OF(X509) * rest, pki_chain **out
     weft_err err = WEFT_OK;
     size_t count = 0;
     int more = sk_X509_num(rest); /* -1 for NULL */
-    if (more >= (int)WF_CHAIN_DEPTH) {
+    if (more >= (int)WF_CHAIN_DEPTH)
         return wf_fail(why, WEFT_ELIMIT, "a chain has at most %u certificates", WF_CHAIN_DEPTH);
-    }
     for (int i = -1; i < more; i++) {
         X509 *x = i < 0 ? leaf : sk_X509_value(rest, i);
         int len = i2d_X509(x, &der[count]);
@@ -438,9 +410,8 @@ weft_err pki_chain_from_x509s(X509 *leaf, STACK_OF(X509) * rest, pki_chain **out
     }
     err = pki_chain_from_der(certs, count, out, why);
 out:
-    for (size_t i = 0; i < WF_CHAIN_DEPTH; i++) {
+    for (size_t i = 0; i < WF_CHAIN_DEPTH; i++)
         OPENSSL_free(der[i]);
-    }
     return err;
 }
 
@@ -453,12 +424,10 @@ pki_chain *pki_chain_dup(const pki_chain *chain)
 
 void pki_chain_free(pki_chain *chain)
 {
-    if (chain == NULL || --chain->refs > 0) {
+    if (chain == NULL || --chain->refs > 0)
         return;
-    }
-    for (size_t i = 0; i < WF_CHAIN_DEPTH; i++) {
+    for (size_t i = 0; i < WF_CHAIN_DEPTH; i++)
         X509_free(chain->certs[i].x);
-    }
     free(chain);
 }
 
@@ -482,9 +451,8 @@ X509 *pki_chain_x509(const pki_chain *chain, size_t i)
 STACK_OF(X509) * pki_chain_untrusted(const pki_chain *chain)
 {
     STACK_OF(X509) *stack = sk_X509_new_reserve(NULL, WF_CHAIN_DEPTH);
-    for (size_t i = 1; stack != NULL && i < chain->count; i++) {
+    for (size_t i = 1; stack != NULL && i < chain->count; i++)
         (void)sk_X509_push(stack, chain->certs[i].x); /* into reserved room */
-    }
     return stack;
 }
 

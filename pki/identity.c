@@ -39,9 +39,8 @@ void pki_identity_init(struct pki_identity *identity)
 
 static void free_records(wf_buf *records, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         wf_buf_fini(&records[i]);
-    }
     free(records);
 }
 
@@ -60,15 +59,13 @@ void pki_identity_fini(struct pki_identity *identity)
 
 weft_err pki_identity_carry(wf_buf **array, size_t *count, wf_span record)
 {
-    if (*count >= CARRY_MAX || record.len == 0 || record.len > WF_FLOORS_MAX) {
+    if (*count >= CARRY_MAX || record.len == 0 || record.len > WF_FLOORS_MAX)
         return WEFT_ELIMIT;
-    }
     wf_buf copy;
     wf_buf_init(&copy, record.len);
     weft_err err = wf_buf_put(&copy, record.data, record.len);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         return err;
-    }
     wf_buf *more = realloc(*array, (*count + 1) * sizeof *more);
     if (more == NULL) {
         wf_buf_fini(&copy);
@@ -96,40 +93,31 @@ static weft_err take_who(json_t *json, struct pki_identity *out, wf_why *why)
 {
     wf_span domain, kind, id, name;
     weft_err err = pki_json_text(json, "domain", PKI_DOMAIN_MAX, &domain, why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         return err;
-    }
-    if (pki_domain_check((const char *)domain.data, domain.len, why) != WEFT_OK) {
+    if (pki_domain_check((const char *)domain.data, domain.len, why) != WEFT_OK)
         return WEFT_ECREDENTIAL;
-    }
     memcpy(out->domain, domain.data, domain.len);
     err = pki_json_text(json, "kind", 16, &kind, why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         return err;
-    }
-    for (size_t i = 0; i < KIND_COUNT; i++) {
-        if (span_is(kind, kinds[i].name)) {
+    for (size_t i = 0; i < KIND_COUNT; i++)
+        if (span_is(kind, kinds[i].name))
             out->kind = kinds[i].kind;
-        }
-    }
     if (out->kind == 0) {
         return wf_fail(why, WEFT_ECREDENTIAL,
                        "the field \"kind\" is none of identity, router and controller");
     }
     err = pki_json_text(json, "id", WF_ID_TEXT - 1, &id, why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         return err;
-    }
-    if (!wf_id_parse((const char *)id.data, id.len, &out->id) || wf_id_is_zero(&out->id)) {
+    if (!wf_id_parse((const char *)id.data, id.len, &out->id) || wf_id_is_zero(&out->id))
         return wf_fail(why, WEFT_ECREDENTIAL, "the field \"id\" is no id of 32 hex digits");
-    }
     err = pki_json_text(json, "name", WF_NAME_MAX, &name, why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         return err;
-    }
-    if (wf_name_check((const char *)name.data, name.len, "field \"name\"", why) != WEFT_OK) {
+    if (wf_name_check((const char *)name.data, name.len, "field \"name\"", why) != WEFT_OK)
         return WEFT_ECREDENTIAL;
-    }
     memcpy(out->name, name.data, name.len);
     return WEFT_OK;
 }
@@ -156,9 +144,8 @@ static weft_err key_path(const char *ref, const char *path, char **out, wf_why *
             memcpy(joined + folder + 2, ref, strlen(ref) + 1);
         }
     }
-    if (joined == NULL) {
+    if (joined == NULL)
         return wf_fail(why, WEFT_ENOMEM, "no memory for a path");
-    }
     *out = joined;
     return WEFT_OK;
 }
@@ -168,9 +155,8 @@ static weft_err load_key_file(const char *ref, const char *path, pki_key **out, 
     char *key_file = NULL;
     wf_buf pem;
     weft_err err = key_path(ref, path, &key_file, why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         return err;
-    }
     wf_buf_init(&pem, KEY_FILE_MAX);
     err = wf_file_read_secret(key_file, &pem, why);
     if (err != WEFT_OK) {
@@ -178,9 +164,8 @@ static weft_err load_key_file(const char *ref, const char *path, pki_key **out, 
         goto out;
     }
     err = pki_key_from_pem(wf_span_of(pem.data, pem.len), NULL, out, why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         err = wf_wrap(why, err, "the identity's key file %s", key_file);
-    }
 out:
     wf_buf_wipe(&pem);
     free(key_file);
@@ -191,9 +176,8 @@ static weft_err take_key(json_t *json, const char *path, struct pki_identity *ou
 {
     wf_span key;
     weft_err err = pki_json_text(json, "key", KEY_FILE_MAX, &key, why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         return err;
-    }
     if (span_starts(key, "pkcs11:")) {
         return wf_fail(why, WEFT_ECREDENTIAL,
                        "this build can't use keys in PKCS#11 tokens: enroll with a key inline or "
@@ -203,13 +187,11 @@ static weft_err take_key(json_t *json, const char *path, struct pki_identity *ou
         err = pki_key_from_pem(key, NULL, &out->key, why);
         return err == WEFT_OK ? err : wf_wrap(why, err, "the field \"key\"");
     }
-    if (key.len == strlen(file_prefix) || key.len > KEY_REF_MAX) {
+    if (key.len == strlen(file_prefix) || key.len > KEY_REF_MAX)
         return wf_fail(why, WEFT_ECREDENTIAL, "the field \"key\" names no file");
-    }
     out->key_ref = strndup((const char *)key.data, key.len);
-    if (out->key_ref == NULL) {
+    if (out->key_ref == NULL)
         return wf_fail(why, WEFT_ENOMEM, "no memory for a path");
-    }
     return load_key_file(out->key_ref + strlen(file_prefix), path, &out->key, why);
 }
 
@@ -220,18 +202,16 @@ static weft_err take_certificate(json_t *json, struct pki_identity *out, wf_why 
     struct pki_subject subject;
     pki_pin pin;
     weft_err err = pki_json_text(json, "certificate", 4 * WF_CHAIN_MAX, &pem, why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         return err;
-    }
     err = pki_chain_from_pem(pem, &out->chain, why);
     if (err != WEFT_OK) {
         return wf_wrap(why, err == WEFT_ENOMEM ? err : WEFT_ECREDENTIAL,
                        "the field \"certificate\"");
     }
     err = pki_x509_subject(pki_chain_x509(out->chain, 0), &subject, why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         return wf_wrap(why, err, "the field \"certificate\"");
-    }
     if (strcmp(subject.domain, out->domain) != 0 || subject.kind != out->kind ||
         !wf_id_equal(&subject.id, &out->id)) {
         char uri[PKI_SPIFFE_MAX];
@@ -255,18 +235,16 @@ static weft_err take_record(wf_span text, const char *name, size_t max, wf_buf *
     wf_buf_init(&bytes, max);
     Weft__Wire__Signed *record = NULL;
     weft_err err = wf_base64_decode((const char *)text.data, text.len, &bytes);
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = wf_signed_decode(bytes.data, bytes.len, &record, why);
-    }
     wf_signed_free(record);
     if (err == WEFT_OK) {
         *out = bytes;
         return WEFT_OK;
     }
     wf_buf_fini(&bytes);
-    if (err == WEFT_ENOMEM) {
+    if (err == WEFT_ENOMEM)
         return wf_fail(why, err, "no memory for the field \"%s\"", name);
-    }
     return wf_fail(why, WEFT_ECREDENTIAL, "the field \"%s\" holds what is no signed record", name);
 }
 
@@ -284,17 +262,14 @@ static weft_err take_records(json_t *carry, const char *name, size_t max, wf_buf
         wf_span text;
         wf_buf record;
         err = pki_json_entry(list, i, name, base64_max(max), &text, why);
-        if (err != WEFT_OK) {
+        if (err != WEFT_OK)
             break;
-        }
         err = take_record(text, name, max, &record, why);
-        if (err != WEFT_OK) {
+        if (err != WEFT_OK)
             break;
-        }
         err = pki_identity_carry(array, count, wf_span_of(record.data, record.len));
-        if (err != WEFT_OK) {
+        if (err != WEFT_OK)
             (void)wf_fail(why, err, "the field \"%s\" can't be kept", name);
-        }
         wf_buf_fini(&record);
     }
     return err;
@@ -304,22 +279,17 @@ static weft_err take_carry(json_t *json, struct pki_identity *out, wf_why *why)
 {
     static const char *const names[] = {"grants", "members", "floors"};
     json_t *carry = json_object_get(json, "carry");
-    if (carry == NULL) {
+    if (carry == NULL)
         return WEFT_OK;
-    }
-    if (!json_is_object(carry)) {
+    if (!json_is_object(carry))
         return wf_fail(why, WEFT_ECREDENTIAL, "the field \"carry\" is no object");
-    }
     weft_err err = pki_json_fields(carry, names, 3, 3, "field \"carry\"", why);
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = take_records(carry, "grants", WF_SIGNED_MAX, &out->grants, &out->grant_count, why);
-    }
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = take_records(carry, "members", WF_SIGNED_MAX, &out->members, &out->member_count, why);
-    }
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = take_records(carry, "floors", WF_FLOORS_MAX, &out->floors, &out->floors_count, why);
-    }
     out->carries = err == WEFT_OK;
     return err;
 }
@@ -329,20 +299,17 @@ static weft_err take_rest(json_t *json, struct pki_identity *out, wf_why *why)
     wf_span text;
     json_t *list;
     weft_err err = pki_json_text(json, "bundle", base64_max(WF_BUNDLE_MAX), &text, why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         return err;
-    }
     err = take_record(text, "bundle", WF_BUNDLE_MAX, &out->bundle, why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         return err;
-    }
     err = pki_json_array(json, "controllers", 0, PKI_CONTROLLERS_MAX, &list, why);
     for (size_t i = 0; err == WEFT_OK && i < json_array_size(list); i++) {
         err = pki_json_entry(list, i, "controllers", WF_ADDRESS_TEXT - 1, &text, why);
         if (err == WEFT_OK &&
-            wf_address_parse((const char *)text.data, 0, &out->controllers[i], why) != WEFT_OK) {
+            wf_address_parse((const char *)text.data, 0, &out->controllers[i], why) != WEFT_OK)
             err = wf_wrap(why, WEFT_ECREDENTIAL, "the field \"controllers\"");
-        }
         out->controller_count = i + 1;
     }
     return err == WEFT_OK ? take_carry(json, out, why) : err;
@@ -362,9 +329,8 @@ static weft_err read_identity(wf_span text, const char *path, struct pki_identit
     pki_identity_init(&identity);
     json_t *json = NULL;
     weft_err err = pki_json_load(text, "identity", &json, why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         return err;
-    }
     /* First, so that a later form is named as such and not by its new fields. */
     const json_t *version = json_object_get(json, "weft");
     if (!json_is_integer(version) || json_integer_value(version) != IDENTITY_VERSION) {
@@ -374,32 +340,26 @@ static weft_err read_identity(wf_span text, const char *path, struct pki_identit
         goto out;
     }
     err = pki_json_fields(json, names, count, count - 1, "identity", why);
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = take_who(json, &identity, why);
-    }
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = take_key(json, path, &identity, why);
-    }
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = take_certificate(json, &identity, why);
-    }
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = take_rest(json, &identity, why);
-    }
     if (err == WEFT_OK && path != NULL) {
         identity.path = strdup(path);
-        if (identity.path == NULL) {
+        if (identity.path == NULL)
             err = wf_fail(why, WEFT_ENOMEM, "no memory for a path");
-        }
     }
 out:
     pki_json_wipe(json_object_get(json, "key"));
     json_decref(json);
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         *out = identity;
-    } else {
+    else
         pki_identity_fini(&identity);
-    }
     return err;
 }
 
@@ -420,9 +380,8 @@ weft_err pki_identity_load(const char *path, struct pki_identity *out, wf_why *w
     /* "-" is standard input, which can't be written back. */
     const char *home = strcmp(path, "-") == 0 ? NULL : path;
     err = read_identity(wf_span_of(text.data, text.len), home, out, why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         err = wf_wrap(why, err, "identity %s", path);
-    }
 out:
     wf_buf_wipe(&text);
     return err;
@@ -434,17 +393,15 @@ out:
 static weft_err put_text(const char *text, wf_buf *out)
 {
     weft_err err = wf_buf_put_text(out, "\"");
-    for (const char *at = text; err == WEFT_OK && *at != '\0'; at++) {
-        if (*at == '\n') {
+    for (const char *at = text; err == WEFT_OK && *at != '\0'; at++)
+        if (*at == '\n')
             err = wf_buf_put_text(out, "\\n");
-        } else if (*at == '"' || *at == '\\') {
+        else if (*at == '"' || *at == '\\')
             err = wf_buf_printf(out, "\\%c", *at);
-        } else if ((unsigned char)*at < 0x20) {
+        else if ((unsigned char)*at < 0x20)
             err = wf_buf_printf(out, "\\u%04x", (unsigned)*at);
-        } else {
+        else
             err = wf_buf_put(out, at, 1);
-        }
-    }
     return err == WEFT_OK ? wf_buf_put_text(out, "\"") : err;
 }
 
@@ -456,19 +413,16 @@ static weft_err put_field(const char *name, const char *text, wf_buf *out)
 
 static weft_err put_key(const struct pki_identity *identity, wf_buf *out)
 {
-    if (identity->key_ref != NULL) {
+    if (identity->key_ref != NULL)
         return put_field("key", identity->key_ref, out);
-    }
     wf_buf pem;
     wf_buf_init(&pem, KEY_FILE_MAX);
     weft_err err = wf_buf_reserve(&pem, KEY_FILE_MAX);
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = pki_key_put_pem(identity->key, NULL, &pem);
-    }
     const char *text = err == WEFT_OK ? wf_buf_cstr(&pem) : NULL;
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = text == NULL ? WEFT_ENOMEM : put_field("key", text, out);
-    }
     wf_buf_wipe(&pem);
     return err;
 }
@@ -479,9 +433,8 @@ static weft_err put_certificate(const struct pki_identity *identity, wf_buf *out
     wf_buf_init(&pem, 4 * WF_CHAIN_MAX);
     weft_err err = pki_chain_put_pem(identity->chain, &pem);
     const char *text = err == WEFT_OK ? wf_buf_cstr(&pem) : NULL;
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = text == NULL ? WEFT_ENOMEM : put_field("certificate", text, out);
-    }
     wf_buf_fini(&pem);
     return err;
 }
@@ -489,9 +442,8 @@ static weft_err put_certificate(const struct pki_identity *identity, wf_buf *out
 static weft_err put_base64(const wf_buf *bytes, wf_buf *out)
 {
     weft_err err = wf_buf_put_text(out, "\"");
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = wf_base64_encode(bytes->data, bytes->len, out);
-    }
     return err == WEFT_OK ? wf_buf_put_text(out, "\"") : err;
 }
 
@@ -501,9 +453,8 @@ static weft_err put_records(const char *name, const wf_buf *records, size_t coun
     weft_err err = wf_buf_printf(out, "\n    \"%s\": [", name);
     for (size_t i = 0; err == WEFT_OK && i < count; i++) {
         err = wf_buf_put_text(out, i == 0 ? "\n      " : ",\n      ");
-        if (err == WEFT_OK) {
+        if (err == WEFT_OK)
             err = put_base64(&records[i], out);
-        }
     }
     return err == WEFT_OK ? wf_buf_put_text(out, last ? "]" : "],") : err;
 }
@@ -511,37 +462,28 @@ static weft_err put_records(const char *name, const wf_buf *records, size_t coun
 static weft_err put_rest(const struct pki_identity *identity, wf_buf *out)
 {
     weft_err err = wf_buf_put_text(out, ",\n  \"bundle\": ");
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = put_base64(&identity->bundle, out);
-    }
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = wf_buf_put_text(out, ",\n  \"controllers\": [");
-    }
     for (size_t i = 0; err == WEFT_OK && i < identity->controller_count; i++) {
         char address[WF_ADDRESS_TEXT];
-        if (i > 0) {
+        if (i > 0)
             err = wf_buf_put_text(out, ", ");
-        }
-        if (err == WEFT_OK) {
+        if (err == WEFT_OK)
             err = put_text(wf_address_text(&identity->controllers[i], address), out);
-        }
     }
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = wf_buf_put_text(out, "]");
-    }
-    if (err != WEFT_OK || !identity->carries) {
+    if (err != WEFT_OK || !identity->carries)
         return err;
-    }
     err = wf_buf_put_text(out, ",\n  \"carry\": {");
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = put_records("grants", identity->grants, identity->grant_count, false, out);
-    }
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = put_records("members", identity->members, identity->member_count, false, out);
-    }
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = put_records("floors", identity->floors, identity->floors_count, true, out);
-    }
     return err == WEFT_OK ? wf_buf_put_text(out, "\n  }") : err;
 }
 
@@ -551,40 +493,29 @@ weft_err pki_identity_put_json(const struct pki_identity *identity, wf_buf *out)
     assert(identity->controller_count <= PKI_CONTROLLERS_MAX);
     const size_t before = out->len;
     const char *kind = NULL;
-    for (size_t i = 0; i < KIND_COUNT; i++) {
-        if (kinds[i].kind == identity->kind) {
+    for (size_t i = 0; i < KIND_COUNT; i++)
+        if (kinds[i].kind == identity->kind)
             kind = kinds[i].name;
-        }
-    }
-    if (kind == NULL) {
+    if (kind == NULL)
         return WEFT_EINVAL;
-    }
     char id[WF_ID_TEXT];
     weft_err err = wf_buf_printf(out, "{\n  \"weft\": %d", IDENTITY_VERSION);
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = put_field("domain", identity->domain, out);
-    }
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = put_field("kind", kind, out);
-    }
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = put_field("id", wf_id_text(&identity->id, id), out);
-    }
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = put_field("name", identity->name, out);
-    }
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = put_key(identity, out);
-    }
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = put_certificate(identity, out);
-    }
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = put_rest(identity, out);
-    }
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = wf_buf_put_text(out, "\n}\n");
-    }
     if (err != WEFT_OK && out->data != NULL) {
         wf_wipe(out->data + before, out->len - before);
         out->len = before;
@@ -598,18 +529,16 @@ weft_err pki_identity_save(const struct pki_identity *identity, const char *path
     wf_buf text;
     wf_buf_init(&text, WF_IDENTITY_FILE_MAX);
     weft_err err = wf_buf_reserve(&text, WF_IDENTITY_FILE_MAX); /* no copies of the key by growth */
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = pki_identity_put_json(identity, &text);
-    }
     if (err != WEFT_OK) {
         err = wf_fail(why, err, "the identity %s can't be put into words: %s", path,
                       weft_err_sentence(err));
         goto out;
     }
     err = wf_file_lock(path, LOCK_WAIT_MS, &lock, why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         goto out;
-    }
     err = wf_file_write(path, text.data, text.len, 0600, why);
     (void)close(lock);
 out:
@@ -627,13 +556,11 @@ static weft_err apply_floors(const struct pki_identity *identity, pki_trust *tru
         Weft__Wire__Signed *record = NULL;
         bool changed;
         weft_err err = wf_signed_decode(encoded->data, encoded->len, &record, why);
-        if (err == WEFT_OK) {
+        if (err == WEFT_OK)
             err = pki_trust_apply_floors(trust, record, now, &changed, why);
-        }
         wf_signed_free(record);
-        if (err != WEFT_OK) {
+        if (err != WEFT_OK)
             return wf_wrap(why, err, "the revocations that the identity carries");
-        }
     }
     return WEFT_OK;
 }
@@ -645,9 +572,8 @@ weft_err pki_identity_open(const struct pki_identity *identity, uint64_t now, pk
     (void)wf_fail(why, WEFT_ENOMEM, "out of memory"); /* unless a deeper word replaces it */
     weft_err err = pki_trust_new(wf_span_of(identity->bundle.data, identity->bundle.len), NULL,
                                  &believed, why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         return wf_wrap(why, err, "the identity's trust bundle");
-    }
     if (strcmp(pki_trust_domain(believed), identity->domain) != 0) {
         err = wf_fail(why, WEFT_ECREDENTIAL,
                       "the identity is of %s, but its trust bundle is that of %s", identity->domain,
@@ -655,15 +581,13 @@ weft_err pki_identity_open(const struct pki_identity *identity, uint64_t now, pk
         goto fail;
     }
     err = apply_floors(identity, believed, now, why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         goto fail;
-    }
     const struct pki_tls_identity own = {
         .key = identity->key, .chain = identity->chain, .trust = believed};
     err = pki_tls_ctx_new(&own, tls, why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         goto fail;
-    }
     *trust = believed;
     return WEFT_OK;
 fail:

@@ -7,9 +7,8 @@ weft_err pki_json_load(wf_span text, const char *what, json_t **out, wf_why *why
 {
     json_error_t error = {.line = -1}; /* jansson leaves it alone if memory fails early */
     json_t *json = json_loadb((const char *)text.data, text.len, JSON_REJECT_DUPLICATES, &error);
-    if (json == NULL && json_error_code(&error) == json_error_out_of_memory) {
+    if (json == NULL && json_error_code(&error) == json_error_out_of_memory)
         return wf_fail(why, WEFT_ENOMEM, "no memory to read the %s", what);
-    }
     if (json == NULL) {
         /* jansson's message may quote the text, which may be a secret: only the place is told. */
         return wf_fail(why, WEFT_ECREDENTIAL, "the %s is not strict JSON (line %d, column %d)",
@@ -31,28 +30,24 @@ weft_err pki_json_fields(json_t *object, const char *const *names, size_t count,
     json_object_foreach(object, key, value)
     {
         bool known = false;
-        for (size_t i = 0; i < count; i++) {
+        for (size_t i = 0; i < count; i++)
             known = known || strcmp(key, names[i]) == 0;
-        }
         if (!known) {
             return wf_fail(why, WEFT_ECREDENTIAL, "the %s has an unknown field \"%.40s\"", what,
                            key);
         }
     }
-    for (size_t i = 0; i < required; i++) {
-        if (json_object_get(object, names[i]) == NULL) {
+    for (size_t i = 0; i < required; i++)
+        if (json_object_get(object, names[i]) == NULL)
             return wf_fail(why, WEFT_ECREDENTIAL, "the %s lacks the field \"%s\"", what, names[i]);
-        }
-    }
     return WEFT_OK;
 }
 
 static weft_err take_text(const json_t *value, const char *name, size_t max, wf_span *out,
                           wf_why *why)
 {
-    if (!json_is_string(value)) {
+    if (!json_is_string(value))
         return wf_fail(why, WEFT_ECREDENTIAL, "the field \"%s\" is no text", name);
-    }
     size_t len = json_string_length(value);
     if (len == 0 || len > max) {
         return wf_fail(why, WEFT_ECREDENTIAL,
@@ -71,9 +66,8 @@ weft_err pki_json_array(json_t *object, const char *name, size_t min, size_t max
                         wf_why *why)
 {
     json_t *array = json_object_get(object, name);
-    if (!json_is_array(array)) {
+    if (!json_is_array(array))
         return wf_fail(why, WEFT_ECREDENTIAL, "the field \"%s\" is no list", name);
-    }
     size_t count = json_array_size(array);
     if (count < min || count > max) {
         return wf_fail(why, WEFT_ECREDENTIAL,

@@ -80,9 +80,8 @@ bool pki_spki_kind(wf_span spki, enum pki_key_kind *out)
 weft_err pki_evp_from_spki(wf_span spki, EVP_PKEY **out, wf_why *why)
 {
     enum pki_key_kind kind;
-    if (!pki_spki_kind(spki, &kind)) {
+    if (!pki_spki_kind(spki, &kind))
         return wf_fail(why, WEFT_ECREDENTIAL, "the public key is not P-256, P-384 or Ed25519");
-    }
     const unsigned char *at = spki.data;
     EVP_PKEY *evp = d2i_PUBKEY(NULL, &at, (long)spki.len);
     if (evp == NULL || at != spki.data + spki.len) {
@@ -142,17 +141,15 @@ weft_err pki_key_new(enum pki_key_kind kind, pki_key **out, wf_why *why)
         evp = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
         break;
     }
-    if (evp == NULL) {
+    if (evp == NULL)
         return pki_openssl_fail(why, WEFT_EINTERNAL, "a key can't be made");
-    }
     return key_wrap(evp, out, why);
 }
 
 void pki_key_free(pki_key *key)
 {
-    if (key == NULL) {
+    if (key == NULL)
         return;
-    }
     EVP_PKEY_free(key->evp); /* clears the private part */
     wf_wipe(key, sizeof *key);
     free(key);
@@ -171,14 +168,12 @@ static bool halves_fit(EVP_PKEY *evp)
 static weft_err key_from_pkcs8(PKCS8_PRIV_KEY_INFO *info, pki_key **out, wf_why *why)
 {
     EVP_PKEY *evp = EVP_PKCS82PKEY(info);
-    if (evp == NULL) {
+    if (evp == NULL)
         return pki_openssl_fail(why, WEFT_ECREDENTIAL, "the private key can't be read");
-    }
     pki_key *key = NULL;
     weft_err err = key_wrap(evp, &key, why);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         return err;
-    }
     if (!halves_fit(key->evp)) {
         pki_key_free(key);
         return pki_openssl_fail(why, WEFT_ECREDENTIAL,
@@ -194,11 +189,10 @@ static weft_err key_from_plain(wf_span der, pki_key **out, wf_why *why)
     const unsigned char *at = der.data;
     PKCS8_PRIV_KEY_INFO *info = d2i_PKCS8_PRIV_KEY_INFO(NULL, &at, (long)der.len);
     weft_err err;
-    if (info == NULL || at != der.data + der.len) {
+    if (info == NULL || at != der.data + der.len)
         err = pki_openssl_fail(why, WEFT_ECREDENTIAL, "the private key is no PKCS#8");
-    } else {
+    else
         err = key_from_pkcs8(info, out, why);
-    }
     PKCS8_PRIV_KEY_INFO_free(info);
     return err;
 }
@@ -244,9 +238,8 @@ weft_err pki_key_from_pem(wf_span pem, const char *passphrase, pki_key **out, wf
     }
     char another[PKI_PEM_LABEL_MAX];
     err = pki_pem_next(&pem, another, &more, NULL);
-    if (err == WEFT_ENOMEM) {
+    if (err == WEFT_ENOMEM)
         goto out;
-    }
     if (err != WEFT_ENOTFOUND) {
         err = wf_fail(why, WEFT_ECREDENTIAL,
                       "a key file holds exactly one PEM block, this one holds more");
@@ -262,9 +255,8 @@ weft_err pki_key_from_pem(wf_span pem, const char *passphrase, pki_key **out, wf
                       "-topk8 -nocrypt'",
                       label);
     }
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         *out = key;
-    }
 out:
     wf_buf_wipe(&more);
     wf_buf_wipe(&der);
@@ -274,9 +266,8 @@ out:
 /* Appends a DER structure that OpenSSL writes, as PEM. */
 static weft_err put_pem_der(const char *label, unsigned char *der, int len, wf_buf *out)
 {
-    if (len <= 0) {
+    if (len <= 0)
         return pki_openssl_fail(NULL, WEFT_EINTERNAL, "the key can't be written");
-    }
     weft_err err = pki_pem_put(label, wf_span_of(der, (size_t)len), out);
     OPENSSL_clear_free(der, (size_t)len);
     return err;
@@ -288,9 +279,8 @@ weft_err pki_key_put_pem(const pki_key *key, const char *passphrase, wf_buf *out
     unsigned char *der = NULL;
     X509_SIG *sealed = NULL;
     PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(key->evp);
-    if (info == NULL) {
+    if (info == NULL)
         return pki_openssl_fail(NULL, WEFT_EINTERNAL, "the key can't be written");
-    }
     if (passphrase == NULL) {
         int len = i2d_PKCS8_PRIV_KEY_INFO(info, &der);
         err = put_pem_der("PRIVATE KEY", der, len, out);
@@ -360,9 +350,8 @@ weft_err pki_sign_bare(const pki_key *key, wf_span bytes, wf_buf *signature)
         goto out;
     }
     err = wf_buf_reserve(signature, len);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         goto out;
-    }
     if (EVP_DigestSign(ctx, signature->data + signature->len, &len, bytes.data, bytes.len) != 1) {
         err = pki_openssl_fail(NULL, WEFT_EINTERNAL, "signing failed");
         goto out;
@@ -378,9 +367,8 @@ weft_err pki_verify_bare(wf_span spki, wf_span bytes, wf_span signature)
     enum pki_key_kind kind;
     EVP_PKEY *evp = NULL;
     weft_err err = pki_evp_from_spki(spki, &evp, NULL);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         return err;
-    }
     bool known = pki_spki_kind(spki, &kind);
     assert(known);
     (void)known;
@@ -389,9 +377,8 @@ weft_err pki_verify_bare(wf_span spki, wf_span bytes, wf_span signature)
         err = pki_openssl_fail(NULL, WEFT_EINTERNAL, "verifying failed");
         goto out;
     }
-    if (EVP_DigestVerify(ctx, signature.data, signature.len, bytes.data, bytes.len) != 1) {
+    if (EVP_DigestVerify(ctx, signature.data, signature.len, bytes.data, bytes.len) != 1)
         err = pki_openssl_fail(NULL, WEFT_ECREDENTIAL, "the signature is wrong");
-    }
 out:
     EVP_MD_CTX_free(ctx);
     EVP_PKEY_free(evp);
@@ -403,14 +390,12 @@ static weft_err labelled(const char *label, wf_span body, wf_buf *out)
 {
     size_t label_len = strlen(label) + 1;
     assert(label_len > 1);
-    if (body.len > SIZE_MAX - label_len) {
+    if (body.len > SIZE_MAX - label_len)
         return WEFT_ELIMIT;
-    }
     wf_buf_init(out, label_len + body.len);
     weft_err err = wf_buf_put(out, label, label_len);
-    if (err == WEFT_OK && body.len > 0) {
+    if (err == WEFT_OK && body.len > 0)
         err = wf_buf_put(out, body.data, body.len);
-    }
     return err;
 }
 
@@ -418,9 +403,8 @@ weft_err pki_key_sign(const pki_key *key, const char *label, wf_span body, wf_bu
 {
     wf_buf message;
     weft_err err = labelled(label, body, &message);
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = pki_sign_bare(key, wf_span_of(message.data, message.len), signature);
-    }
     wf_buf_fini(&message);
     return err;
 }
@@ -429,9 +413,8 @@ weft_err pki_verify(wf_span spki, const char *label, wf_span body, wf_span signa
 {
     wf_buf message;
     weft_err err = labelled(label, body, &message);
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK)
         err = pki_verify_bare(spki, wf_span_of(message.data, message.len), signature);
-    }
     wf_buf_fini(&message);
     return err;
 }

@@ -10,13 +10,11 @@ weft_err pki_record_seal(const pki_key *key, const char *label, const ProtobufCM
     wf_buf_init(&encoded, WF_BUNDLE_MAX);
     wf_buf_init(&signature, 256);
     weft_err err = wf_message_put(body, &encoded);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         goto out;
-    }
     err = pki_key_sign(key, label, wf_span_of(encoded.data, encoded.len), &signature);
-    if (err != WEFT_OK) {
+    if (err != WEFT_OK)
         goto out;
-    }
     pki_key_pin(key, &pin);
     Weft__Wire__Signed record = WEFT__WIRE__SIGNED__INIT;
     record.body = wf_pb_bytes(encoded.data, encoded.len);
@@ -37,19 +35,16 @@ void pki_record_digest(wf_span encoded, uint8_t out[32])
 weft_err pki_record_verify(const Weft__Wire__Signed *s, const char *label, const wf_span *keys,
                            size_t count, wf_why *why)
 {
-    if (s->signer.len != PKI_PIN_LEN) {
+    if (s->signer.len != PKI_PIN_LEN)
         return wf_fail(why, WEFT_ECREDENTIAL, "the record does not name its signer");
-    }
     for (size_t i = 0; i < count; i++) {
         pki_pin pin;
         pki_pin_of_spki(keys[i], &pin);
-        if (memcmp(pin.b, s->signer.data, PKI_PIN_LEN) != 0) {
+        if (memcmp(pin.b, s->signer.data, PKI_PIN_LEN) != 0)
             continue;
-        }
         weft_err err = pki_verify(keys[i], label, wf_pb_span(s->body), wf_pb_span(s->signature));
-        if (err == WEFT_ECREDENTIAL) {
+        if (err == WEFT_ECREDENTIAL)
             return wf_fail(why, err, "the record's signature is wrong (%s)", label);
-        }
         return err;
     }
     return wf_fail(why, WEFT_ECREDENTIAL, "the record is signed by a key that is not trusted (%s)",

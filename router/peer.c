@@ -480,11 +480,15 @@ static void dialed_down(wf_uplink *uplink, void *arg, weft_err err, const wf_why
 static void dialed_closed(wf_uplink *uplink, void *arg)
 {
     struct peer *peer = arg;
+    struct router *router = peer->router;
+    bool is_running = router_is_running(router);
 
     (void)uplink;
     peer_down(peer, WEFT_OK, NULL);
     peer->uplink = NULL;
     peer_free(peer);
+    if (is_running) /* it may be a member again */
+        peers_dial(router);
 }
 
 static const struct wf_uplink_handler dialed_handler = {

@@ -42,7 +42,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", why.text);
         return weft_err_exit_status((int)err);
     }
-    err = weft_client_dial(client, argv[1], 0, &conn, &why);
+    err = weft_client_dial(client, argv[1], NULL, &conn, &why);
     if (err != WEFT_OK)
         goto done;
     fprintf(stderr, "talking to %s\n", weft_conn_peer(conn)->name);

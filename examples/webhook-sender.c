@@ -48,7 +48,7 @@ int main(int argc, char **argv)
     if (err != WEFT_OK)
         return fail(err, &why);
     int status = 1;
-    err = weft_client_dial(client, service, 0, &conn, &why);
+    err = weft_client_dial(client, service, NULL, &conn, &why);
     if (err != WEFT_OK) {
         status = fail(err, &why);
         goto close_client;

@@ -32,7 +32,7 @@ WHY = ctypes.POINTER(Why)
 weft.weft_client_open.argtypes = [ctypes.c_char_p, OUT, WHY]
 weft.weft_client_close.argtypes = [PTR]
 weft.weft_client_close.restype = None
-weft.weft_client_dial.argtypes = [PTR, ctypes.c_char_p, ctypes.c_uint, OUT, WHY]
+weft.weft_client_dial.argtypes = [PTR, ctypes.c_char_p, PTR, OUT, WHY]
 weft.weft_conn_write.argtypes = [PTR, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, WHY]
 weft.weft_conn_read.argtypes = [PTR, PTR, ctypes.c_size_t, ctypes.POINTER(ctypes.c_size_t), ctypes.c_uint, WHY]
 weft.weft_conn_end.argtypes = [PTR, WHY]
@@ -54,7 +54,7 @@ class Connection:
         self.client, self.conn = PTR(), PTR()
         call(weft.weft_client_open, identity, ctypes.byref(self.client))
         try:
-            call(weft.weft_client_dial, self.client, service.encode(), 0, ctypes.byref(self.conn))
+            call(weft.weft_client_dial, self.client, service.encode(), None, ctypes.byref(self.conn))
         except WeftError:
             weft.weft_client_close(self.client)
             raise

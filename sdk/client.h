@@ -55,9 +55,9 @@ struct weft_conn {
     weft_client *client; /* borrowed: outlives us */
     struct wf_wish wish;
     pthread_cond_t changed;
-    weft_stream *stream; /* the loop's thread's; NULL before and after */
-    char *service;       /* owned: while dialing */
-    unsigned timeout_ms;
+    weft_stream *stream;              /* the loop's thread's; NULL before and after */
+    char *service;                    /* owned: while dialing */
+    struct weft_dial_options options; /* its text is borrowed: the caller waits for the dial */
     bool opened, closed;
     weft_err err; /* how it closed */
     wf_why why;

@@ -124,8 +124,7 @@ static void conn_grant(struct wf_wish *wish, unsigned todo)
 {
     weft_conn *conn = wf_container_of(wish, weft_conn, wish);
     if (todo & WF_DO_DIAL) {
-        const struct weft_dial_options options = {.timeout_ms = conn->timeout_ms};
-        weft_err err = weft_dial(wf_client_endpoint(conn->client), conn->service, &options,
+        weft_err err = weft_dial(wf_client_endpoint(conn->client), conn->service, &conn->options,
                                  &wf_conn_handler, conn, &conn->stream, &conn->why);
         if (err != WEFT_OK)
             conn_fail(conn, err);
@@ -179,15 +178,18 @@ void wf_conn_free(weft_conn *conn)
 
 /* ---- the caller's thread */
 
-weft_err weft_client_dial(weft_client *client, const char *service, unsigned timeout_ms,
-                          weft_conn **out, weft_why *why)
+weft_err weft_client_dial(weft_client *client, const char *service,
+                          const struct weft_dial_options *options, weft_conn **out, weft_why *why)
 {
     weft_conn *conn;
+    if (options != NULL && options->datagram)
+        return wf_fail(why, WEFT_EINVAL, "the blocking functions carry byte streams alone");
     weft_err err = wf_conn_new(client, &conn);
     if (err != WEFT_OK)
         return wf_fail(why, err, "no memory for a connection");
     conn->service = strdup(service);
-    conn->timeout_ms = timeout_ms;
+    if (options != NULL)
+        conn->options = *options;
     if (conn->service == NULL) {
         wf_conn_free(conn);
         return wf_fail(why, WEFT_ENOMEM, "no memory for a connection");

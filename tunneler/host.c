@@ -173,11 +173,11 @@ static void on_incoming(weft_listener *listener, void *arg, weft_stream *stream,
 static void on_bound(weft_listener *listener, void *arg, unsigned routers, const char *why)
 {
     struct host *h = arg;
-    (void)listener;
     if (routers != 0)
         h->wait_ms = 0;
     if (routers != 0 && routers != h->routers)
-        wf_log_info("%s is bound on %u router%s", h->service, routers, routers == 1 ? "" : "s");
+        wf_log_info("%s is bound on %u router%s, as instance %s", h->service, routers,
+                    routers == 1 ? "" : "s", weft_listener_instance(listener));
     else if (routers == 0)
         wf_log_warn("%s is bound nowhere: %s", h->service, why != NULL ? why : "");
     h->routers = routers;

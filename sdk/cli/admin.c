@@ -155,9 +155,29 @@ static weft_err call_for_token(const struct wf_call_line *line, json_t *args, wf
 
 /* ---- the shapes of commands */
 
-static weft_err run_plain(const struct wf_call_line *line, wf_why *why)
+/* A listing comes in pages (docs/operations.md): all of them, as one. */
+static weft_err run_list(const struct wf_call_line *line, wf_why *why)
 {
-    return call_and_print(line, json_object(), why);
+    char operation[64];
+    json_t *all = json_object(), *items = json_array(), *args = json_object();
+    weft_err err = json_object_set(all, "items", items) == 0 ? WEFT_OK : WEFT_ENOMEM;
+    operation_of(line, operation);
+    for (bool more = true; more && err == WEFT_OK;) {
+        json_t *page = NULL;
+        err = cli_call(line, operation, args, &page, why);
+        json_t *next = json_object_get(page, "next");
+        more = json_is_string(next);
+        if (err == WEFT_OK && (json_array_extend(items, json_object_get(page, "items")) != 0 ||
+                               (more && json_object_set(args, "after", next) != 0)))
+            err = wf_fail(why, WEFT_EPROTO, "the controller's listing can't be read");
+        json_decref(page);
+    }
+    if (err == WEFT_OK)
+        cli_print(all, wf_line_flag(line, "json"));
+    json_decref(args);
+    json_decref(items);
+    json_decref(all);
+    return err;
 }
 
 static weft_err run_named(const struct wf_call_line *line, wf_why *why)
@@ -334,7 +354,7 @@ static const struct wf_option share_options[] = {
 
 #define LIST(noun, help)                                                                           \
     {                                                                                              \
-        noun " list", "", help, "weft " noun " list --json", json_only, 0, 0, run_plain            \
+        noun " list", "", help, "weft " noun " list --json", json_only, 0, 0, run_list             \
     }
 #define NAMED(command, help)                                                                       \
     {                                                                                              \

@@ -4,6 +4,7 @@
  */
 #include "sdk/cli/cli.h"
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 
 const struct wf_option cli_dial_options[] = {
     {"timeout", WF_OPTION_TEXT, "TIME", "for the dial, such as 10s"},
+    {"instance", WF_OPTION_TEXT, "ID", "this host of the service and no other: 32 hex digits"},
     {NULL, WF_OPTION_FLAG, NULL, NULL},
 };
 
@@ -88,6 +90,7 @@ weft_err cli_dial(const struct wf_call_line *line, wf_why *why)
 {
     weft_client *client = NULL;
     struct downward down = {NULL, WEFT_OK, {""}};
+    struct weft_dial_options options = {.instance = wf_line_text(line, "instance")};
     pthread_t thread;
     char *identity;
     unsigned long long timeout;
@@ -96,11 +99,12 @@ weft_err cli_dial(const struct wf_call_line *line, wf_why *why)
         err = cli_identity(line, false, &identity, why);
     if (err != WEFT_OK)
         return err;
+    options.timeout_ms = timeout < UINT_MAX ? (unsigned)timeout : UINT_MAX;
     err = weft_client_open(identity, &client, why);
     free(identity);
     if (err != WEFT_OK)
         return err;
-    err = weft_client_dial(client, wf_line_arg(line, 0), (unsigned)timeout, &down.conn, why);
+    err = weft_client_dial(client, wf_line_arg(line, 0), &options, &down.conn, why);
     if (err != WEFT_OK)
         goto close_client;
     if (pthread_create(&thread, NULL, run_downward, &down) != 0) {

@@ -39,7 +39,8 @@ static void *dial_in_thread(void *arg)
 {
     struct dialing *d = arg;
     weft_why why = {""};
-    d->err = weft_client_dial(dial_client, "web", 10000, &d->conn, &why);
+    d->err = weft_client_dial(dial_client, "web", &(struct weft_dial_options){.timeout_ms = 10000},
+                              &d->conn, &why);
     return NULL;
 }
 
@@ -196,7 +197,8 @@ static void *dial_and_ask(void *arg)
     char buf[8];
     size_t got = 0;
     (void)arg;
-    if (weft_client_dial(dial_client, "web", 15000, &conn, &why) != WEFT_OK)
+    if (weft_client_dial(dial_client, "web", &(struct weft_dial_options){.timeout_ms = 15000},
+                         &conn, &why) != WEFT_OK)
         return (void *)1;
     bool good = weft_conn_write(conn, "hi", 2, 5000, &why) == WEFT_OK &&
                 weft_conn_end(conn, &why) == WEFT_OK &&
@@ -256,9 +258,14 @@ static void a_refused_dial_says_why(void **state)
     weft_conn *conn;
     weft_why text = {""};
     (void)state;
-    assert_int_equal(weft_client_dial(dial_client, "nowhere", 5000, &conn, &text), WEFT_EREFUSED);
+    assert_int_equal(weft_client_dial(dial_client, "nowhere",
+                                      &(struct weft_dial_options){.timeout_ms = 5000}, &conn,
+                                      &text),
+                     WEFT_EREFUSED);
     assert_non_null(strstr(text.text, "nowhere"));
-    assert_int_equal(weft_client_dial(dial_client, "no such name!", 5000, &conn, &text),
+    assert_int_equal(weft_client_dial(dial_client, "no such name!",
+                                      &(struct weft_dial_options){.timeout_ms = 5000}, &conn,
+                                      &text),
                      WEFT_EINVAL);
 }
 

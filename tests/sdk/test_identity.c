@@ -67,7 +67,8 @@ static weft_err talk_as(const char *identity, weft_why *why)
     weft_err err = weft_client_open(identity, &client, why);
     if (err != WEFT_OK)
         return err;
-    err = weft_client_dial(client, "web", 8000, &conn, why);
+    err = weft_client_dial(client, "web", &(struct weft_dial_options){.timeout_ms = 8000}, &conn,
+                           why);
     if (err == WEFT_OK) {
         err = weft_conn_write(conn, "hi", 2, 5000, why);
         if (err == WEFT_OK)

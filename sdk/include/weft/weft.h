@@ -269,9 +269,10 @@ typedef struct weft_server weft_server; /* one bound service */
 WEFT_API weft_err weft_client_open(const char *identity, weft_client **out, weft_why *why);
 /* Connections and servers of it must be closed before. */
 WEFT_API void weft_client_close(weft_client *client);
-/* timeout_ms 0: the default. */
-WEFT_API weft_err weft_client_dial(weft_client *client, const char *service, unsigned timeout_ms,
-                                   weft_conn **out, weft_why *why);
+/* options may be NULL; a byte stream always. */
+WEFT_API weft_err weft_client_dial(weft_client *client, const char *service,
+                                   const struct weft_dial_options *options, weft_conn **out,
+                                   weft_why *why);
 WEFT_API weft_err weft_client_listen(weft_client *client, const char *service, weft_server **out,
                                      weft_why *why);
 /* Waits until the service is bound on a router. */

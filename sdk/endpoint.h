@@ -18,6 +18,9 @@
 #define WF_EDGES_MAX 8u
 #define WF_BINDS_MAX 4u
 
+/* Dials that come in and have shown no certificate yet: what a router can make a host hold. */
+#define WF_GREETINGS_MAX 4096u
+
 /* Nothing uses it any more for this long: it is closed. */
 #define WF_IDLE_CLOSE_MS 60000u
 /* A session older than this keeps a connection to the controller. */
@@ -82,6 +85,7 @@ struct weft_endpoint {
     struct wf_controller controller;
     struct wf_routers routers;
     wf_node streams;
+    unsigned greetings; /* streams whose dialer is not known yet */
     wf_node listeners;
     wf_timer *house; /* owned */
     struct wf_job closing;

@@ -342,6 +342,10 @@ void wf_listeners_setup(weft_endpoint *e, wf_edge *edge, wf_circuit *circuit,
         wf_circuit_turn_away(circuit, WEFT_EPROTO, "a SETUP without a ClientHello");
         return;
     }
+    if (e->greetings >= WF_GREETINGS_MAX) {
+        wf_circuit_turn_away(circuit, WEFT_EBUSY, "too many dials at once");
+        return;
+    }
     weft_stream *s = wf_stream_new(e, WF_STREAM_GREETING);
     if (s == NULL) {
         wf_circuit_turn_away(circuit, WEFT_ENOMEM, "the host has no memory");

@@ -42,6 +42,7 @@ static const unsigned legal_moves[] = {
 void wf_stream_move(weft_stream *s, enum wf_stream_state to)
 {
     assert(legal_moves[s->state] & (1u << to));
+    s->endpoint->greetings -= s->state == WF_STREAM_GREETING;
     s->state = to;
 }
 
@@ -63,6 +64,7 @@ weft_stream *wf_stream_new(weft_endpoint *endpoint, enum wf_stream_state state)
     s->endpoint = endpoint;
     s->state = state;
     s->host = state == WF_STREAM_GREETING;
+    endpoint->greetings += s->host;
     s->job.run = run;
     s->session_id = wf_id_random();
     s->window_cap = WF_WINDOW_DEFAULT;

@@ -442,6 +442,29 @@ static void a_reset_tells_the_other_side_why(void **state)
     host_close(&h);
 }
 
+/* Whoever makes a router send them, the host holds so many strangers and no more. */
+static void a_host_greets_a_bounded_number_of_strangers(void **state)
+{
+    struct host h;
+    struct flow f = {0};
+    (void)state;
+    host_open(&h, "web-host.json", "web", 1);
+    weft_endpoint *dialer = open_endpoint("web-dial.json", NULL);
+    h.echo = true;
+    assert_echo(dialer, "web");
+    assert_int_equal(h.endpoint->greetings, 0);
+    h.endpoint->greetings = WF_GREETINGS_MAX;
+    dial(dialer, "web", &f);
+    run_until(f.closed > 0, 15000);
+    assert_closed(&f, WEFT_EBUSY);
+    h.endpoint->greetings = WF_GREETINGS_MAX - 1;
+    assert_echo(dialer, "web");
+    assert_int_equal(h.endpoint->greetings, WF_GREETINGS_MAX - 1);
+    h.endpoint->greetings = 0;
+    close_endpoint(dialer);
+    host_close(&h);
+}
+
 static void a_dial_without_a_host_says_so(void **state)
 {
     struct flow f = {0};
@@ -681,6 +704,7 @@ int main(void)
         cmocka_unit_test(a_host_that_refuses_is_heard_by_the_dialer),
         cmocka_unit_test(a_host_that_decides_hears_when_the_dialer_gives_up),
         cmocka_unit_test(a_reset_tells_the_other_side_why),
+        cmocka_unit_test(a_host_greets_a_bounded_number_of_strangers),
         cmocka_unit_test(a_dial_without_a_host_says_so),
         cmocka_unit_test(a_service_that_policy_forbids_is_refused),
         cmocka_unit_test(a_listener_that_policy_forbids_closes),

@@ -366,7 +366,9 @@ int main(int argc, char **argv)
     static struct bench b;
     struct end dialer = {0}, host = {0};
     Weft__Wire__Signed *grant;
-    char command[128];
+    static const char *const files[] = {"state/members", "state/floors", "state", "router.json",
+                                        "router.json.lock"};
+    char path[128];
     int status;
 
     must(argc > 1, "name the weft-router program");
@@ -393,12 +395,10 @@ int main(int argc, char **argv)
     printf("router at the end    %7.2f MiB\n", (double)rss(&b) / 1048576);
 
     must(kill(b.pid, SIGKILL) == 0 && waitpid(b.pid, &status, 0) == b.pid, "no process");
-    (void)snprintf(command, sizeof command, "%s/state/members", b.home);
-    (void)unlink(command);
-    (void)snprintf(command, sizeof command, "%s/state", b.home);
-    (void)rmdir(command);
-    (void)snprintf(command, sizeof command, "%s/router.json", b.home);
-    (void)unlink(command);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        (void)snprintf(path, sizeof path, "%s/%s", b.home, files[i]);
+        (void)remove(path);
+    }
     (void)rmdir(b.home);
     wf_signed_free(grant);
     return 0; /* what is open goes with the process */

@@ -101,7 +101,7 @@ static weft_err run_run(const struct wf_call_line *line, wf_why *why)
         err = default_listen(run.dir, &run.listen, why);
     if (err == WEFT_OK)
         err = controller_run(&run, why);
-    if (err == WEFT_EIO && listen == NULL && strstr(why->text, "listen") != NULL)
+    if (err == WEFT_EIO && listen == NULL && strncmp(why->text, "can't listen", 12) == 0)
         wf_wrap(why, err, "no --listen, so the address that init was told");
     return err;
 }

@@ -5,7 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FLOORS_RECORDS_MAX 64u
+/*
+ * What is kept of the floors, for the next start. The controller begins its chain anew behind 256
+ * deltas, if it can; the bytes leave room for all else in a state file that can be read again.
+ */
+#define FLOORS_RECORDS_MAX 4096u
+#define FLOORS_BYTES_MAX (4u * 1024u * 1024u)
 /* Two services may be given per identity and name while one replaces the other. */
 #define GRANTS_MAX (4u * WF_GRANTS_PREFETCH)
 #define FLOORS_IN_HELLO 2048u
@@ -31,7 +36,7 @@ static void forget_floors(struct wf_grants *g)
         wf_buf_fini(&g->floors[i]);
     free(g->floors);
     g->floors = NULL;
-    g->floors_count = 0;
+    g->floors_count = g->floors_bytes = 0;
 }
 
 void wf_grants_fini(struct wf_grants *g)
@@ -168,10 +173,11 @@ weft_err wf_grants_add_floors(struct wf_grants *g, const Weft__Wire__Signed *rec
         body->snapshot)
         forget_floors(g);
     wf_floors_body_free(body);
-    if (g->floors_count < FLOORS_RECORDS_MAX) {
+    if (g->floors_count < FLOORS_RECORDS_MAX && g->floors_bytes + encoded.len <= FLOORS_BYTES_MAX) {
         wf_buf *more = realloc(g->floors, (g->floors_count + 1) * sizeof *g->floors);
         if (more != NULL) {
             g->floors = more;
+            g->floors_bytes += encoded.len;
             g->floors[g->floors_count++] = encoded;
             wf_buf_init(&encoded, 0);
         }

@@ -1,7 +1,7 @@
 /*
  * What an endpoint holds so that it can dial with the controller dead: its
  * grants, the routers' member records, and the floors, each verified before it
- * is kept. DESIGN 5 and 6.
+ * is kept. docs/protocol.md, "Signed records" and "Floors".
  */
 #ifndef SDK_GRANTS_H
 #define SDK_GRANTS_H
@@ -31,7 +31,7 @@ struct wf_grants {
     struct wf_router_entry *routers; /* owned */
     size_t router_count;
     wf_buf *floors; /* owned: the encoded records that make up the present set, oldest first */
-    size_t floors_count;
+    size_t floors_count, floors_bytes;
     bool dirty; /* something is not on disk yet */
 };
 

@@ -279,6 +279,7 @@ def _(f):
 @step("a port for figures that is taken: one line, and not started")
 def _(f):
     taken = f.figures["r1"]
+    check(f.daemons["controller"].stop(5) == OK, "the controller's end")
     for words in (
         ("weft-router", "run", "--home", f.path("r1"), "--listen", f"127.0.0.1:{free_port()}"),
         ("weft-controller", "run", "--home", f.path("controller")),

@@ -243,8 +243,8 @@ def measure_post_cold(fabric, rounds):
         times = []
         for _ in range(rounds):
             begun = time.monotonic()
-            run("ip", *inside, f"{BIN}/weft", "post", "web", "/", "--data", "hello", "--identity", document,
-                env=dict(fabric.env, XDG_STATE_HOME=f"{home}/nothing"))
+            run("ip", *inside, f"{BIN}/weft", "post", "web", "/", "--data", "hello",
+                env=dict(fabric.env, XDG_STATE_HOME=f"{home}/nothing", WEFT_IDENTITY=document))
             times.append((time.monotonic() - begun) * 1000)
         for child in (out, slow):
             child.terminate()

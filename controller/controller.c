@@ -82,7 +82,8 @@ weft_err controller_look_after(struct controller *c, uint64_t now, bool *leaf_re
     if (err == WEFT_OK)
         err = members_refresh(&c->home, now, &changed);
     if (err == WEFT_OK)
-        err = store_issued_sweep(c->home.store, now);
+        err = store_issued_sweep(c->home.store,
+                                 now > WF_SESSION_OUTLIVES_MS ? now - WF_SESSION_OUTLIVES_MS : 0);
     if (err == WEFT_OK)
         err = store_token_sweep(c->home.store, now > 86400000u ? now - 86400000u : 0);
     if (err != WEFT_OK)

@@ -149,7 +149,7 @@ static weft_err look_at(void *arg, const struct store_issued *row)
                                 .identity = row->identity,
                                 .service = row->service,
                                 .role = row->role,
-                                .expires = row->expiry + WF_CLOCK_TOLERANCE_MS};
+                                .expires = row->expiry + WF_SESSION_OUTLIVES_MS};
     const struct catalog_service *service;
     struct policy_thing thing;
     weft_err err;
@@ -179,7 +179,10 @@ static weft_err withdraw(struct withdrawing *w, struct turn *turn, const wf_id *
     weft_err err;
 
     w->floors.max = SIZE_MAX;
-    err = store_issued_each(s, identity, service, now, look_at, w);
+    /* Those, too, that only a session of before still stands on. */
+    err = store_issued_each(s, identity, service,
+                            now > WF_SESSION_OUTLIVES_MS ? now - WF_SESSION_OUTLIVES_MS : 0,
+                            look_at, w);
     for (size_t i = 0; err == WEFT_OK && i < w->floors.count; i++) {
         struct store_issued row = {.identity = w->floors.items[i].identity,
                                    .service = w->floors.items[i].service,

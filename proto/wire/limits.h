@@ -89,6 +89,8 @@
 #define WF_MEMBER_LIFE_MS (30ull * 86400000ull)
 #define WF_BIND_LIFE_MS 86400000u
 #define WF_SESSION_GRACE_MS 86400000u
+/* How long a session can outlive its grant, by the clock of whoever gave it */
+#define WF_SESSION_OUTLIVES_MS (WF_SESSION_GRACE_MS + 2u * WF_CLOCK_TOLERANCE_MS)
 #define WF_REDEEM_AGAIN_MS 600000u
 #define WF_LEAF_LIFE_MS (90ull * 86400000ull)
 #define WF_RENEW_GRACE_MS (30ull * 86400000ull)

@@ -129,6 +129,30 @@ static void every_way_to_withdraw_kills_the_grant(void **state)
     node_fini(&bystander);
 }
 
+/* A session whose host is away from the controller outlives its grant for a day. */
+static void what_outlives_its_grant_is_withdrawn_too(void **state)
+{
+    Weft__Wire__GrantsResult *r;
+    struct node n;
+    uint64_t before, expiry = wf_now_wall_ms() + WF_GRANT_LIFE_MS;
+    bool renewed;
+
+    (void)state;
+    desk_do(&d, "service.create", "{\"name\":\"late\"}");
+    desk_identity(&d, "late-one", "[]", &n);
+    desk_do(&d, "allow", "{\"who\":\"@late-one\",\"type\":\"dial\",\"what\":\"@late\"}");
+    one_grant(&n, &r);
+    wf_grants_result_free(r);
+    before = version();
+    d.now = expiry + WF_SESSION_GRACE_MS;
+    assert_int_equal(controller_look_after(&d.c, d.now, &renewed), WEFT_OK);
+    assert_int_equal(controller_end_turn(&d.c, NULL), WEFT_OK);
+    desk_do(&d, "disallow", "{\"who\":\"@late-one\",\"type\":\"dial\",\"what\":\"@late\"}");
+    d.now = 0;
+    assert_int_equal(version(), before + 1);
+    node_fini(&n);
+}
+
 static void a_deleted_identity_is_cut_everywhere(void **state)
 {
     struct node n;
@@ -525,6 +549,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_harmless_edit_cuts_nobody),
         cmocka_unit_test(every_way_to_withdraw_kills_the_grant),
+        cmocka_unit_test(what_outlives_its_grant_is_withdrawn_too),
         cmocka_unit_test(a_deleted_identity_is_cut_everywhere),
         cmocka_unit_test(who_never_enrolled_leaves_no_floor),
         cmocka_unit_test(latecomers_learn_the_same_over_many_snapshots),

@@ -26,6 +26,14 @@ weft_err node_find(struct call *call, struct args *args, enum pki_kind kind, str
     return call_fail(call, err, node_word(kind), by_id ? wf_id_text(&id, text) : name);
 }
 
+weft_err node_find_only(struct call *call, struct args *args, enum pki_kind kind,
+                        struct store_node *out)
+{
+    weft_err err = node_find(call, args, kind, out);
+
+    return err == WEFT_OK ? args_end(args) : err;
+}
+
 weft_err node_name_is_free(struct call *call, enum pki_kind kind, const char *name)
 {
     store *s = call->c->home.store;

@@ -14,6 +14,9 @@ const char *node_word(enum pki_kind kind);
 /* The node that `name` or `id` among the arguments names; nothing else is asked. */
 weft_err node_find(struct call *call, struct args *args, enum pki_kind kind,
                    struct store_node *out);
+/* The same where there must be no other argument. */
+weft_err node_find_only(struct call *call, struct args *args, enum pki_kind kind,
+                        struct store_node *out);
 /* Whether the name is free: not taken, and no living certificate carries it. */
 weft_err node_name_is_free(struct call *call, enum pki_kind kind, const char *name);
 /* Adds the node (its id and created are filled here) with a token, as JSON text (the caller's). */

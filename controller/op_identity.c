@@ -56,18 +56,10 @@ weft_err op_identity_list(struct call *call, struct args *args)
         &list, store_node_each(call->c->home.store, PKI_IDENTITY, after, add_row, &list));
 }
 
-/* The one identity that the arguments name, and nothing else among them. */
-static weft_err only_one(struct call *call, struct args *args, struct store_node *node)
-{
-    weft_err err = node_find(call, args, PKI_IDENTITY, node);
-
-    return err == WEFT_OK ? args_end(args) : err;
-}
-
 weft_err op_identity_show(struct call *call, struct args *args)
 {
     struct store_node node;
-    weft_err err = only_one(call, args, &node);
+    weft_err err = node_find_only(call, args, PKI_IDENTITY, &node);
 
     return err == WEFT_OK ? view_answer(call, view_identity(&node)) : err;
 }
@@ -134,7 +126,7 @@ weft_err op_identity_update(struct call *call, struct args *args)
 weft_err op_identity_disable(struct call *call, struct args *args)
 {
     struct store_node node;
-    weft_err err = only_one(call, args, &node);
+    weft_err err = node_find_only(call, args, PKI_IDENTITY, &node);
 
     if (err == WEFT_OK)
         err = is_not_last_admin(call, &node);
@@ -146,7 +138,7 @@ weft_err op_identity_disable(struct call *call, struct args *args)
 weft_err op_identity_enable(struct call *call, struct args *args)
 {
     struct store_node node;
-    weft_err err = only_one(call, args, &node);
+    weft_err err = node_find_only(call, args, PKI_IDENTITY, &node);
 
     if (err == WEFT_OK)
         err = node_enable(call, &node);
@@ -156,7 +148,7 @@ weft_err op_identity_enable(struct call *call, struct args *args)
 weft_err op_identity_delete(struct call *call, struct args *args)
 {
     struct store_node node;
-    weft_err err = only_one(call, args, &node);
+    weft_err err = node_find_only(call, args, PKI_IDENTITY, &node);
 
     if (err == WEFT_OK)
         err = is_not_last_admin(call, &node);

@@ -56,17 +56,10 @@ weft_err op_router_list(struct call *call, struct args *args)
                            store_node_each(call->c->home.store, PKI_ROUTER, after, add_row, &list));
 }
 
-static weft_err only_one(struct call *call, struct args *args, struct store_node *node)
-{
-    weft_err err = node_find(call, args, PKI_ROUTER, node);
-
-    return err == WEFT_OK ? args_end(args) : err;
-}
-
 weft_err op_router_show(struct call *call, struct args *args)
 {
     struct store_node node;
-    weft_err err = only_one(call, args, &node);
+    weft_err err = node_find_only(call, args, PKI_ROUTER, &node);
 
     return err == WEFT_OK ? view_answer(call, view_router(call->c, &node)) : err;
 }
@@ -74,7 +67,7 @@ weft_err op_router_show(struct call *call, struct args *args)
 weft_err op_router_disable(struct call *call, struct args *args)
 {
     struct store_node node;
-    weft_err err = only_one(call, args, &node);
+    weft_err err = node_find_only(call, args, PKI_ROUTER, &node);
 
     if (err == WEFT_OK)
         err = node_disable(call, &node);
@@ -84,7 +77,7 @@ weft_err op_router_disable(struct call *call, struct args *args)
 weft_err op_router_enable(struct call *call, struct args *args)
 {
     struct store_node node;
-    weft_err err = only_one(call, args, &node);
+    weft_err err = node_find_only(call, args, PKI_ROUTER, &node);
 
     if (err == WEFT_OK)
         err = node_enable(call, &node);
@@ -94,7 +87,7 @@ weft_err op_router_enable(struct call *call, struct args *args)
 weft_err op_router_delete(struct call *call, struct args *args)
 {
     struct store_node node;
-    weft_err err = only_one(call, args, &node);
+    weft_err err = node_find_only(call, args, PKI_ROUTER, &node);
 
     if (err == WEFT_OK)
         err = node_delete(call, &node);

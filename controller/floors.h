@@ -1,5 +1,6 @@
 /*
- * Raising floors: how permission is withdrawn everywhere. DESIGN 6.
+ * Raising floors: how permission is withdrawn everywhere.
+ * docs/operations.md, "What withdraws permission".
  *
  * Floors are stored with the records that carry them: a chain of signed
  * records, each naming its predecessor, that starts with a snapshot. What a

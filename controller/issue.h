@@ -1,7 +1,8 @@
 /*
  * What the controller signs: leaves, tokens, grants, member records, floors.
  * Each function takes what to say and hands back the signed bytes; what may
- * be said is decided by its callers. DESIGN 5 and 6.
+ * be said is decided by its callers. docs/protocol.md, "Certificates" and
+ * "Signed records".
  */
 #ifndef CONTROLLER_ISSUE_H
 #define CONTROLLER_ISSUE_H

@@ -1,4 +1,4 @@
-/* The routers' signed member records, as nodes receive them, in memory. DESIGN 7 "Membership". */
+/* The routers' signed member records, as nodes receive them, in memory. */
 #ifndef CONTROLLER_MEMBERS_H
 #define CONTROLLER_MEMBERS_H
 

@@ -1,5 +1,5 @@
 /*
- * Enrollment and renewal. DESIGN 5; docs/protocol.md "Enrollment".
+ * Enrollment and renewal. docs/protocol.md, "Enrollment".
  *
  * Happy path: the token's signature and times hold, the new key's proof over
  * token and channel holds, the store knows the token and nobody has redeemed

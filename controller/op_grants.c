@@ -1,4 +1,4 @@
-/* Grants on demand for identities, membership for routers, and reports of sessions. DESIGN 6. */
+/* Grants on demand for identities, membership for routers, and reports of sessions. */
 #include "controller/issue.h"
 #include "controller/operation.h"
 #include <assert.h>

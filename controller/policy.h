@@ -1,5 +1,5 @@
 /*
- * The policy decision: who may dial or bind what, and by which rule. DESIGN 6.
+ * The policy decision: who may dial or bind what, and by which rule.
  * Pure: no store, no clock, no memory of its own. docs/security.md, "Policy".
  *
  * A list of roles matches a thing if it is `#all`, or holds the thing's own

@@ -1,6 +1,6 @@
 /*
  * A store that came from an older backup learns from routers what was
- * withdrawn since. DESIGN 6: "a restored controller asks the routers first".
+ * withdrawn since. docs/operations.md, "A store from a backup".
  */
 #ifndef CONTROLLER_RESTORE_H
 #define CONTROLLER_RESTORE_H

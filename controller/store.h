@@ -42,7 +42,7 @@ weft_err store_undo(store *s);
 /* Commits that wrote something, since the start. */
 uint64_t store_commits(const store *s);
 
-/* max(now, last + 1), durable with the commit. Ordering of grants, floors, members: DESIGN 6. */
+/* max(now, last + 1), durable with the commit. It orders grants, floors and members. */
 uint64_t store_next_epoch(store *s, uint64_t now);
 
 /* Small settings by name. WEFT_ENOTFOUND. */

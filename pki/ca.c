@@ -1,4 +1,4 @@
-/* The authorities: root, intermediates, and the leaves they issue. DESIGN 5. */
+/* The authorities: root, intermediates, and the leaves they issue. */
 #include "pki/cert.h"
 #include "pki/internal.h"
 #include <assert.h>

@@ -1,6 +1,7 @@
 /*
- * Certificates of the fabric: names, chains, requests and their issue
- * (DESIGN 5). Whether a chain is to be believed is pki/trust.h's word alone.
+ * Certificates of the fabric: names, chains, requests and their issue.
+ * Whether a chain is to be believed is pki/trust.h's word alone.
+ * docs/protocol.md, "Certificates".
  */
 #ifndef PKI_CERT_H
 #define PKI_CERT_H

@@ -1,6 +1,7 @@
 /*
- * The set of revocation floors: what has been withdrawn, by epoch. DESIGN 6.
+ * The set of revocation floors: what has been withdrawn, by epoch.
  * Pure data; pki/trust.h owns one and verifies what goes in.
+ * docs/protocol.md, "Floors".
  */
 #ifndef PKI_FLOORS_H
 #define PKI_FLOORS_H

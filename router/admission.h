@@ -1,4 +1,4 @@
-/* Who may dial: the dialer's grant alone decides, nobody is asked. DESIGN 6. Pure but for trust. */
+/* Who may dial: the dialer's grant alone decides, nobody is asked. Pure but for trust. */
 #ifndef ROUTER_ADMISSION_H
 #define ROUTER_ADMISSION_H
 

@@ -1,7 +1,8 @@
 /*
  * Terminators: which host answers for a service, and at which router. Each is
  * the host's own signed bind with its bind grant, verified before it is kept,
- * be it bound here or flooded by another router. DESIGN 7, "Routing".
+ * be it bound here or flooded by another router. docs/protocol.md, "Binds and
+ * terminators".
  */
 #ifndef ROUTER_BIND_H
 #define ROUTER_BIND_H

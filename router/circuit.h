@@ -1,7 +1,7 @@
 /*
  * Circuits: label-switched paths through this router, from the link of the
- * dialer's side to the link of the host's side. DESIGN 7, docs/protocol.md
- * "Circuits". Whether a circuit may be is decided before (router/admission.h,
+ * dialer's side to the link of the host's side. docs/protocol.md, "Circuits".
+ * Whether a circuit may be is decided before (router/admission.h,
  * router/bind.h); from there on this module alone handles it.
  */
 #ifndef ROUTER_CIRCUIT_H

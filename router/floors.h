@@ -1,7 +1,8 @@
 /*
  * The signed sets behind the floors that this router holds, kept so that it
  * can hand them to whoever knows less: the last snapshot it saw and the deltas
- * behind it. DESIGN 6, "Revocation". What they mean is pki/trust.h's business.
+ * behind it. docs/protocol.md, "Floors". What they mean is pki/trust.h's
+ * business.
  */
 #ifndef ROUTER_FLOORS_H
 #define ROUTER_FLOORS_H

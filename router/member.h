@@ -1,7 +1,7 @@
 /*
  * The routers of the fabric, as far as this one knows: their member records,
  * each verified. From the controller, from disk, and from the Hellos of routers
- * that link with us, so routers know each other with the controller dead. DESIGN 7.
+ * that link with us, so routers know each other with the controller dead.
  */
 #ifndef ROUTER_MEMBER_H
 #define ROUTER_MEMBER_H

@@ -1,7 +1,8 @@
 /*
  * The map of routers and the links between them, and the shortest path from
  * here to each. A link counts only if both of its ends report it, so no router
- * can claim a neighbour that doesn't claim it. DESIGN 7, "Routing". Pure.
+ * can claim a neighbour that doesn't claim it. docs/protocol.md, "Routing".
+ * Pure.
  */
 #ifndef ROUTER_PATH_H
 #define ROUTER_PATH_H

@@ -1,6 +1,6 @@
 /*
  * The router as a whole: one port for edges and links, circuits between them.
- * Opened by main.c and, in one loop with others, by tests. DESIGN 7.
+ * Opened by main.c and, in one loop with others, by tests.
  */
 #ifndef ROUTER_ROUTER_H
 #define ROUTER_ROUTER_H

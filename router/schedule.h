@@ -1,7 +1,8 @@
 /*
  * What waits because a link is blocked: frames queued per circuit, in memory
  * that is counted against one budget, and taken out by deficit round robin, so
- * that every circuit of a link gets an equal share of it in bytes. DESIGN 7. Pure.
+ * that every circuit of a link gets an equal share of it in bytes. Pure.
+ * docs/architecture.md, "Credit, windows, queues".
  */
 #ifndef ROUTER_SCHEDULE_H
 #define ROUTER_SCHEDULE_H

@@ -285,8 +285,7 @@ static weft_err load_identity(weft_endpoint *e, const struct weft_options *optio
             wf_log_warn("%s", text.text);
     }
     e->grants.dirty = carried;
-    /* The floors of the cache may have cut us. Whether they still do, only the fabric knows: dial.c
-     * asks. */
+    /* The cache's floors may have cut us; whether they still do, dial.c asks the fabric. */
     err = pki_trust_check_again(e->trust, &e->self, now, why);
     return err == WEFT_EREVOKED ? WEFT_OK : err;
 }

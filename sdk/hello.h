@@ -1,6 +1,6 @@
 /*
  * The HELLO item: what each side of a session says first, and what the other
- * side demands of it. DESIGN 8, "Checks, in order, both sides".
+ * side demands of it. docs/protocol.md, "HELLO".
  */
 #ifndef SDK_HELLO_H
 #define SDK_HELLO_H

@@ -379,7 +379,7 @@ static weft_err handshake_step(wf_session *s)
     return err;
 }
 
-/* The checks of DESIGN 8 in order; TLS has done chain, kind and name. Commits only on success. */
+/* The checks of docs/protocol.md, "HELLO", after those of TLS. Commits only on success. */
 static weft_err check_hello(wf_session *s, const Weft__Wire__ItemHello *item)
 {
     const struct pki_subject *peer = pki_tls_peer(s->tls);

@@ -1,7 +1,7 @@
 /*
  * The end-to-end session without I/O: ciphertext of the circuit in, items and
  * decisions out. Mutual TLS 1.3 with both permissions checked inside.
- * DESIGN 7 (credit) and 8; docs/protocol.md, "Session".
+ * docs/protocol.md, "Session".
  *
  * The dialer:  NEW -> FLIGHT -> HELLO -> ANSWER -> OPEN -> CLOSING -> OVER
  * The host:    NEW -> HELLO -> DECISION -> OPEN -> CLOSING -> OVER
@@ -126,7 +126,7 @@ weft_err wf_session_send_grant(wf_session *session, const Weft__Wire__Signed *gr
 /*
  * Looks again at what changes with time: the peer's certificate and grant,
  * floors and expiry. grace_ms: how long the session may outlive the peer's
- * grant (DESIGN 6). A session that fails is reset, and `over` comes.
+ * grant. A session that fails is reset, and `over` comes.
  */
 void wf_session_check(wf_session *session, uint64_t now, uint64_t grace_ms);
 

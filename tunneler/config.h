@@ -1,4 +1,4 @@
-/* The tunneler's rules: the command line, or one YAML file. docs/cli.md, "weft-tunneler run". */
+/* The tunneler's rules: the command line, or one YAML file. docs/cli.md, `weft-tunneler run`. */
 #ifndef TUNNELER_CONFIG_H
 #define TUNNELER_CONFIG_H
 

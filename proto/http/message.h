@@ -1,5 +1,5 @@
 /*
- * HTTP/1.1 messages, read strictly and without I/O (DESIGN 13; RFC 9112).
+ * HTTP/1.1 messages, read strictly and without I/O (RFC 9112).
  * CRLF only, no obs-fold, token names with ":" adjacent, exactly one Host in a
  * request, Content-Length digits only and single, Transfer-Encoding exactly
  * "chunked" and alone, never both, chunk extensions <= 256 bytes, no

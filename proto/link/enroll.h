@@ -1,7 +1,7 @@
 /*
  * The enrollee's side of enrollment: a token becomes an identity file.
- * DESIGN 5. Blocking, on a loop of its own; used by `weft enroll`, by
- * identities given as a token file, and by `weft-router enroll`.
+ * Blocking, on a loop of its own; used by `weft enroll`, by identities given
+ * as a token file, and by `weft-router enroll`. docs/protocol.md, "Enrollment".
  */
 #ifndef PROTO_LINK_ENROLL_H
 #define PROTO_LINK_ENROLL_H

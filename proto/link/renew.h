@@ -1,6 +1,6 @@
 /*
- * Renewal: the same key, a new certificate. DESIGN 5. Blocking, on a loop of
- * its own, as enrollment is.
+ * Renewal: the same key, a new certificate. Blocking, on a loop of its own, as
+ * enrollment is. docs/protocol.md, "Enrollment".
  */
 #ifndef PROTO_LINK_RENEW_H
 #define PROTO_LINK_RENEW_H

@@ -62,8 +62,7 @@ Weft__Wire__Signed *fabric_floor(struct fabric *f, uint64_t version, const uint8
                                  Weft__Wire__Floor *floor);
 
 struct raw;
-/* The router's link to this endpoint takes nothing more, as if its socket were full, until
- * released. */
+/* Until released, the router's link to this endpoint takes nothing, as if its socket were full. */
 void station_stall(struct station *s, const struct raw *r);
 void station_release(struct station *s, const struct raw *r);
 

@@ -31,20 +31,24 @@ struct side {
 
 struct stage {
     uv_loop_t loop;
+    uv_timer_t timer;
     wf_net *net;
     struct authority a;
     struct router *router;
     struct authority_node router_node, host_node, dialer_node, mallory;
-    wf_id web, other;         /* two services; the host may bind and the dialer may dial both */
-    struct side host, dialer; /* of the conversation under way */
-    weft_listener *listeners[2];
+    wf_id web, other;            /* two services; the host may bind and the dialer may dial both */
+    struct side host, dialer;    /* of the conversation under way */
+    weft_listener *listeners[2]; /* of "web" and "other"; NULL: closed */
     unsigned bound, incoming;
+    bool web_is_bound;
     bool finished[3];
     wf_address address; /* of the router */
 };
 
 void stage_open(struct stage *s);
 void stage_close(struct stage *s);
+/* Binds "web" (again, after its listener was closed). */
+weft_err stage_listen(struct stage *s);
 
 #define stage_wait(s, ms, condition)                                                               \
     do {                                                                                           \

@@ -9,10 +9,22 @@ fail() {
   exit "${2:-2}"
 }
 
-work=$(mktemp -d "${RUNNER_TEMP:-/tmp}/weft-post.XXXXXX")
+work= child=
+# run COMMAND...: so that a signal is obeyed at once, not when the command ends
+run() {
+  "$@" &
+  child=$!
+  wait "$child"
+}
+stop() {
+  [ -z "$child" ] || kill "$child" 2>/dev/null || true
+  wait
+  exit "$1"
+}
 trap 'rm -rf "$work"' EXIT
-trap 'exit 143' TERM
-trap 'exit 130' INT
+trap 'stop 143' TERM
+trap 'stop 130' INT
+work=$(mktemp -d "${RUNNER_TEMP:-/tmp}/weft-post.XXXXXX")
 
 : "${GITHUB_OUTPUT:=/dev/null}"
 [ -n "${INPUT_SERVICE:-}" ] || fail "service: say which one"
@@ -28,9 +40,9 @@ weft=${INPUT_WEFT:-}
 if [ -n "${INPUT_WEFT_URL:-}" ]; then
   [[ "${INPUT_WEFT_SHA256:-}" =~ ^[0-9a-f]{64}$ ]] || fail "weft-sha256: 64 hex digits are needed with weft-url"
   weft=$work/weft
-  curl --fail --silent --show-error --location --proto '=https,file' --max-time 120 --max-filesize 104857600 \
+  run curl --fail --silent --show-error --location --proto '=https,file' --max-time 120 --max-filesize 104857600 \
     --output "$weft" "$INPUT_WEFT_URL" || fail "weft-url: the program could not be fetched" 4
-  echo "$INPUT_WEFT_SHA256  $weft" | sha256sum --check --quiet || fail "weft-sha256: the fetched program is another one" 5
+  echo "$INPUT_WEFT_SHA256  $weft" | sha256sum --check --status || fail "weft-sha256: the fetched program is another one" 5
   chmod 700 "$weft"
 fi
 [ -n "$weft" ] || weft=$(command -v weft) || fail "weft: not in PATH; give weft or weft-url"
@@ -53,7 +65,7 @@ arguments=(post "$INPUT_SERVICE" "${INPUT_PATH:-/}" --data "$data" --method "${I
 [ -z "${GITHUB_RUN_ID:-}" ] || arguments+=(--header "X-GitHub-Delivery: ${GITHUB_RUN_ID}-${GITHUB_RUN_ATTEMPT:-1}")
 
 code=0
-"$weft" "${arguments[@]}" >"$work/body" 2>"$work/words" || code=$?
+run "$weft" "${arguments[@]}" >"$work/body" 2>"$work/words" || code=$?
 cat "$work/words" >&2
 status=$(sed -n 's/^HTTP \([0-9]\{3\}\)$/\1/p' "$work/words" | tail -n 1)
 

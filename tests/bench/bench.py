@@ -284,6 +284,8 @@ def show_logs(home):
 def measure(options, home, seconds, echoes, sessions, idle, rounds):
     target = serve()
     fabric = Fabric(home, target)
+    # First of all, while the router's heap has no holes that would hide what a circuit takes.
+    per_circuit, per_session = measure_circuits(fabric, idle)
     nginx = nginx_chain(f"{home}/nginx", target)
     ports = {"weft": fabric.proxy_port, "nginx": nginx, "raw": target}
     for port in ports.values():
@@ -308,7 +310,6 @@ def measure(options, home, seconds, echoes, sessions, idle, rounds):
         return [a / b for a, b in zip(got["weft"][key], got[other][key])]
 
     per_endpoint = measure_idle(fabric, idle)
-    per_circuit, per_session = measure_circuits(fabric, idle)
     idle_wakeups = measure_wakeups([fabric.router.pid, fabric.host.pid, fabric.proxy.pid, fabric.controller.pid],
                                    5 if options.quick else 30)
     receiver_port = free_port()

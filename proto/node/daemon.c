@@ -5,15 +5,19 @@
  */
 #include "proto/node/daemon.h"
 #include "proto/base/log.h"
+#include <errno.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include <uv.h>
+
+#define DESCRIPTORS_MAX 1048576u
 
 enum { TERM, INT, HUP, SIGNALS };
 
@@ -61,6 +65,23 @@ static void on_signal(uv_signal_t *signal, int number)
     d->handler->stop(d->arg);
 }
 
+/*
+ * The limit that most systems set is 1,024, lower than the connections that a
+ * listener lets wait; without a free descriptor nothing is written to disk either.
+ */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    rlim_t most = limit.rlim_max < DESCRIPTORS_MAX ? limit.rlim_max : DESCRIPTORS_MAX;
+    if (most <= limit.rlim_cur)
+        return;
+    limit.rlim_cur = most;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        wf_log_warn("the limit of open files stays low: %s", strerror(errno));
+}
+
 weft_err wf_daemon_open(uv_loop_t *loop, const struct wf_daemon_handler *handler, void *arg,
                         wf_daemon **out)
 {
@@ -69,6 +90,7 @@ weft_err wf_daemon_open(uv_loop_t *loop, const struct wf_daemon_handler *handler
     if (d == NULL)
         return WEFT_ENOMEM;
     signal(SIGPIPE, SIG_IGN);
+    raise_descriptors();
     d->handler = handler;
     d->arg = arg;
     for (int i = 0; i < SIGNALS; i++) {

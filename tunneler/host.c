@@ -20,9 +20,10 @@
 
 /* One dialer that waits for its backend. Freed when all its requests have come back. */
 struct attempt {
+    wf_node node;              /* in tunneler->attempts, until it ends */
     struct tunneler *tunneler; /* borrowed: outlives us */
     weft_stream *stream;       /* borrowed until it is answered; NULL once it is, or gone */
-    relay *relay;              /* owned until the stream owns it; NULL before connecting */
+    relay *relay;              /* owned until the stream owns it; then NULL */
     uv_getaddrinfo_t resolve;
     uv_connect_t connect;
     uv_timer_t deadline;
@@ -65,6 +66,7 @@ static void attempt_end(struct attempt *a, weft_err err, const char *reason)
     if (uv_is_closing((uv_handle_t *)&a->deadline))
         return;
     uv_close((uv_handle_t *)&a->deadline, on_deadline_closed);
+    wf_list_remove(&a->node);
     if (a->resolving)
         uv_cancel((uv_req_t *)&a->resolve);
     if (a->stream != NULL && err != WEFT_OK) {
@@ -79,6 +81,13 @@ static void attempt_end(struct attempt *a, weft_err err, const char *reason)
     if (a->relay != NULL && err != WEFT_OK)
         relay_cut(a->relay, err, reason);
     a->relay = NULL;
+}
+
+void host_cut_attempts(struct tunneler *t)
+{
+    while (!wf_list_is_empty(&t->attempts))
+        attempt_end(wf_container_of(t->attempts.next, struct attempt, node), WEFT_ECANCELED,
+                    "the tunneler stops");
 }
 
 static void on_gone(void *arg)
@@ -123,9 +132,6 @@ static void on_resolved(uv_getaddrinfo_t *resolve, int status, struct addrinfo *
         /* nobody waits any more */
     } else if (status != 0) {
         attempt_end(a, WEFT_EBACKEND, uv_strerror(status));
-    } else if ((a->relay = relay_new(a->tunneler)) == NULL) {
-        a->tunneler->counters.refused_limit++;
-        attempt_end(a, WEFT_EBUSY, "too many sessions (--max-sessions)");
     } else {
         int rc = uv_tcp_connect(&a->connect, relay_tcp(a->relay), found->ai_addr, on_connect);
         if (rc == 0)
@@ -146,11 +152,21 @@ static void on_incoming(weft_listener *listener, void *arg, weft_stream *stream,
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     char port[8];
     (void)listener;
+    /* Counted from here on: a name server that is slow must not let dialers pile up. */
+    relay *r = relay_new(t);
+    if (r == NULL) {
+        t->counters.refused_limit++;
+        wf_log_warn("refused a session: too many sessions (--max-sessions)");
+        weft_stream_refuse(stream, WEFT_EBUSY, "too many sessions");
+        return;
+    }
     struct attempt *a = calloc(1, sizeof *a);
     if (a == NULL) {
+        relay_cut(r, WEFT_ENOMEM, "out of memory");
         weft_stream_refuse(stream, WEFT_ENOMEM, "out of memory");
         return;
     }
+    a->relay = r;
     wf_log_debug("session %s from %s (%s)", peer->session, peer->name, peer->id);
     a->tunneler = t;
     a->stream = stream;
@@ -159,6 +175,7 @@ static void on_incoming(weft_listener *listener, void *arg, weft_stream *stream,
     uv_timer_init(t->loop, &a->deadline);
     uv_timer_start(&a->deadline, on_deadline, CONNECT_MS, 0);
     a->pending = 1;
+    wf_list_push(&t->attempts, &a->node);
     weft_stream_on_gone(stream, on_gone, a);
     snprintf(port, sizeof port, "%u", h->target.port);
     int rc = uv_getaddrinfo(t->loop, &a->resolve, on_resolved, h->target.host, port, &hints);

@@ -23,5 +23,7 @@ weft_err host_open(struct tunneler *tunneler, const char *service, const wf_addr
                    wf_why *why);
 /* Unbinds; sessions live on. Frees itself. */
 void host_close(struct host *host);
+/* Refuses all dialers that still wait for their backend. */
+void host_cut_attempts(struct tunneler *tunneler);
 
 #endif

@@ -107,6 +107,7 @@ static void leave(struct program *p)
 {
     uv_timer_stop(&p->drain);
     close_rules(p, NULL);
+    host_cut_attempts(&p->t);
     if (p->t.relays != NULL)
         relays_cut(p->t.relays);
     weft_endpoint_close(p->t.endpoint, on_endpoint_closed, p);
@@ -200,6 +201,7 @@ static weft_err serve(struct program *p, const char *identity, const char *metri
     struct weft_options options = {
         .identity = identity, .loop = &p->loop, .event = on_event, .arg = p};
     wf_list_init(&p->t.hosts);
+    wf_list_init(&p->t.attempts);
     wf_list_init(&p->t.proxies);
     p->t.loop = &p->loop;
     weft_err err = weft_endpoint_open(&options, &p->t.endpoint, why);

@@ -22,6 +22,7 @@ struct tunneler {
     struct counters counters;
     unsigned sessions_max;
     wf_node hosts, proxies; /* of struct host, struct proxy */
+    wf_node attempts;       /* of host.c: dialers that wait for their backend */
 };
 
 #endif

@@ -16,21 +16,22 @@ DRAIN = {"weft-controller": 1, "weft-router": 5, "weft-tunneler": 10}  # seconds
 
 
 class Notify:
-    """Where systemd would listen: a path, or an abstract address."""
+    """Where systemd would listen: a path, or an abstract address. It reads at once, as systemd does: the queue
+    of such a socket is short, and a program does not wait for room in it."""
 
     def __init__(self, address):
         self.address = address
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind("\0" + address[1:] if address.startswith("@") else address)
-        self.socket.setblocking(False)
         self.lines = []
+        threading.Thread(target=self.listen, daemon=True).start()
+
+    def listen(self):
+        while True:
+            self.lines += self.socket.recv(4096).decode().split("\n")
 
     def told(self, line):
-        try:
-            while True:
-                self.lines += self.socket.recv(4096).decode().split("\n")
-        except BlockingIOError:
-            return line in self.lines
+        return line in self.lines
 
 
 class Stage(Fabric):

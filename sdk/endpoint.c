@@ -103,6 +103,7 @@ void wf_endpoint_take_bundle(weft_endpoint *e, const Weft__Wire__Signed *record)
     wf_buf_fini(&encoded);
     if (err != WEFT_OK)
         wf_log_warn("a trust bundle is not believed: %s", why.text);
+    e->grants.dirty |= changed;
     if (changed && e->state == WF_ENDPOINT_OPEN)
         wf_jobs_post(&e->jobs, &e->changed);
 }

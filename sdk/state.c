@@ -1,7 +1,7 @@
 /*
- * The state file of an endpoint: {"version":1,"grants":[...],"routers":[...],
- * "floors":[...]}, each entry an encoded Signed in base64. It holds no secret,
- * and nothing in it is believed before it verifies.
+ * The state file of an endpoint: {"version":1,"bundle":"...","grants":[...],
+ * "routers":[...],"floors":[...]}, each entry an encoded Signed in base64. It
+ * holds no secret, and nothing in it is believed before it verifies.
  */
 #include "proto/base/file.h"
 #include "proto/base/text.h"
@@ -35,9 +35,10 @@ weft_err wf_grants_save(struct wf_grants *g, const char *path, wf_why *why)
     wf_buf buf;
     wf_buf_init(&buf, WF_BUNDLE_MAX);
     json_t *grants = json_array(), *routers = json_array(), *floors = json_array();
-    json_t *root = json_pack("{s:i, s:o*, s:o*, s:o*}", "version", 1, "grants", grants, "routers",
+    json_t *root = json_pack("{s:i, s:o*, s:o*, s:o*, s:o*}", "version", 1, "bundle",
+                             text_of(pki_trust_bundle(g->trust)), "grants", grants, "routers",
                              routers, "floors", floors);
-    if (root == NULL || json_object_size(root) != 4)
+    if (root == NULL || json_object_size(root) != 5)
         goto done;
     for (wf_node *n = g->list.next; n != &g->list; n = n->next) {
         wf_buf_clear(&buf);
@@ -95,6 +96,20 @@ static void take(struct wf_grants *g, size_t kind, const json_t *entry, uint64_t
     wf_buf_fini(&raw);
 }
 
+/* A newer bundle than the identity's: it says whose signatures count for all that follows. */
+static void take_bundle(struct wf_grants *g, const json_t *entry)
+{
+    const char *text = json_string_value(entry);
+    bool changed = false;
+    wf_buf raw;
+    if (text == NULL)
+        return;
+    wf_buf_init(&raw, WF_BUNDLE_MAX);
+    if (wf_base64_decode(text, json_string_length(entry), &raw) == WEFT_OK)
+        (void)pki_trust_update(g->trust, wf_span_of(raw.data, raw.len), &changed, NULL);
+    wf_buf_fini(&raw);
+}
+
 weft_err wf_grants_load(struct wf_grants *g, const char *path, uint64_t now, wf_why *why)
 {
     wf_buf text;
@@ -106,6 +121,7 @@ weft_err wf_grants_load(struct wf_grants *g, const char *path, uint64_t now, wf_
     wf_buf_fini(&text);
     if (root == NULL)
         return wf_fail(why, WEFT_EINVAL, "%s is no state file; remove it", path);
+    take_bundle(g, json_object_get(root, "bundle"));
     for (size_t kind = 0; kind < sizeof kinds / sizeof kinds[0]; kind++) {
         const json_t *array = json_object_get(root, kinds[kind]);
         size_t i;

@@ -68,10 +68,49 @@ static void the_floors_of_a_long_chain_are_there_after_a_restart(void **state)
     authority_fini(&a);
 }
 
+static void a_newer_bundle_is_there_after_a_restart(void **state)
+{
+    struct authority a;
+    struct authority_node node;
+    struct pki_subject self;
+    struct wf_grants before, after;
+    char path[] = "/tmp/weft-state-XXXXXX";
+    bool changed = false;
+    wf_buf newer;
+    wf_why why = {""};
+    (void)state;
+    authority_init(&a, "test.weft", wf_now_wall_ms());
+    authority_issue(&a, PKI_IDENTITY, "web-host", &node);
+    authority_subject(&a, &node, &self);
+    pki_trust *trust = authority_trust(&a), *fresh = authority_trust(&a);
+    wf_grants_init(&before, trust, &self);
+    wf_grants_init(&after, fresh, &self);
+    wf_buf_init(&newer, WF_BUNDLE_MAX);
+    authority_bundle(&a, 2, a.bundle_digest, &newer);
+    assert_int_equal(pki_trust_update(trust, wf_span_of(newer.data, newer.len), &changed, &why),
+                     WEFT_OK);
+    assert_true(changed);
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(wf_grants_save(&before, path, &why), WEFT_OK);
+    assert_int_equal(wf_grants_load(&after, path, a.now, &why), WEFT_OK);
+    assert_true(wf_span_equal(pki_trust_bundle(fresh), wf_span_of(newer.data, newer.len)));
+    (void)unlink(path);
+    wf_buf_fini(&newer);
+    wf_grants_fini(&before);
+    wf_grants_fini(&after);
+    pki_trust_unref(trust);
+    pki_trust_unref(fresh);
+    authority_node_fini(&node);
+    authority_fini(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_floors_of_a_long_chain_are_there_after_a_restart),
+        cmocka_unit_test(a_newer_bundle_is_there_after_a_restart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

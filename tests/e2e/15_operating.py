@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 from e2e import BIN, FAILED, OK, Fabric, Tcp, check, drain, echo, fetch, free_port, listens, main, metrics, saw, step, until

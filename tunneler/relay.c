@@ -11,6 +11,7 @@
 #include "tunneler/relay.h"
 #include "proto/base/buf.h"
 #include "proto/base/log.h"
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,8 +30,26 @@ struct relays {
     char scratch[READ_SIZE]; /* what TCP is read into */
 };
 
+/* Named by what it expects; only forward, OPEN may be left out. */
+enum relay_state {
+    RELAY_OPENING, /* TCP's connection and the stream's `opened` */
+    RELAY_OPEN,    /* bytes */
+    RELAY_CLOSING, /* TCP's close callback */
+    RELAY_CLOSED,  /* the stream's `closed` */
+};
+
+/* The direction from the stream to TCP, likewise; only forward. */
+enum to_tcp {
+    TO_TCP_BYTES,    /* bytes, or the stream's end */
+    TO_TCP_DRAIN,    /* the last byte to be written */
+    TO_TCP_SHUTDOWN, /* the shutdown's callback */
+    TO_TCP_SHUT,     /* nothing */
+};
+
 struct relay {
     wf_node node, dirty;
+    enum relay_state state;
+    enum to_tcp to_tcp;
     struct tunneler *tunneler; /* borrowed: outlives us */
     uv_tcp_t tcp;
     weft_stream *stream; /* owned; NULL before it is known and after its `closed` */
@@ -42,15 +61,22 @@ struct relay {
     uv_shutdown_t shutdown;
     uint8_t *rest; /* owned: bytes from TCP that the stream did not take */
     size_t rest_len, rest_at;
-    bool held; /* the stream waits for weft_stream_resume */
-    bool begun;
-    bool tcp_ended;    /* TCP's end was read and passed on, or is behind `rest` */
-    bool stream_ended; /* the stream's end came */
-    bool shut;         /* our side of TCP is shut down */
-    bool closing;      /* uv_close was called */
+    bool held;      /* the stream waits for weft_stream_resume */
+    bool tcp_ended; /* TCP's end was read and passed on */
 };
 
 static void flush(relay *r);
+
+static bool is_closing(const relay *r)
+{
+    return r->state >= RELAY_CLOSING;
+}
+
+static void move(relay *r, enum relay_state to)
+{
+    assert(to > r->state);
+    r->state = to;
+}
 
 /* ---- all of them */
 
@@ -148,7 +174,7 @@ static void drop_out(relay *r)
 
 static void maybe_free(relay *r)
 {
-    if (r->stream != NULL || !r->closing || r->tcp.data != NULL)
+    if (r->stream != NULL || r->state != RELAY_CLOSED)
         return;
     struct tunneler *t = r->tunneler;
     drop_out(r);
@@ -163,16 +189,16 @@ static void maybe_free(relay *r)
 static void on_tcp_closed(uv_handle_t *handle)
 {
     relay *r = handle->data;
-    handle->data = NULL; /* says that the handle is gone */
+    move(r, RELAY_CLOSED);
     maybe_free(r);
 }
 
 /* Closes TCP: by FIN after a clean end, else by RST. */
 static void close_tcp(relay *r, bool clean)
 {
-    if (r->closing)
+    if (is_closing(r))
         return;
-    r->closing = true;
+    move(r, RELAY_CLOSING);
     wf_list_remove(&r->dirty);
     if (clean || uv_tcp_close_reset(&r->tcp, on_tcp_closed) != 0)
         uv_close((uv_handle_t *)&r->tcp, on_tcp_closed);
@@ -187,7 +213,7 @@ void relay_cut(relay *r, weft_err err, const char *why)
 
 static void maybe_done(relay *r)
 {
-    if (!r->shut || !r->tcp_ended || r->rest != NULL)
+    if (r->to_tcp != TO_TCP_SHUT || !r->tcp_ended)
         return;
     close_tcp(r, true); /* the stream closes by itself once both ends crossed */
 }
@@ -197,9 +223,9 @@ static void maybe_done(relay *r)
 static void on_shutdown(uv_shutdown_t *request, int status)
 {
     relay *r = wf_container_of(request, relay, shutdown);
-    if (r->closing)
+    if (is_closing(r))
         return;
-    r->shut = true;
+    r->to_tcp = TO_TCP_SHUT;
     if (status != 0)
         relay_cut(r, WEFT_ERESET, uv_strerror(status));
     else
@@ -211,7 +237,7 @@ static void on_written(uv_write_t *write, int status)
     relay *r = wf_container_of(write, relay, write);
     free(r->sending);
     r->sending = NULL;
-    if (r->closing)
+    if (is_closing(r))
         return;
     if (status != 0) {
         relay_cut(r, WEFT_ERESET, uv_strerror(status));
@@ -223,7 +249,7 @@ static void on_written(uv_write_t *write, int status)
 /* Sends what waits; what the socket doesn't take goes on under `write`. */
 static void flush(relay *r)
 {
-    if (r->closing || r->sending != NULL)
+    if (is_closing(r) || r->sending != NULL)
         return;
     if (r->out_len != 0) {
         uv_buf_t buf = uv_buf_init((char *)r->out, (unsigned)r->out_len);
@@ -254,8 +280,8 @@ static void flush(relay *r)
         r->held = false;
         weft_stream_resume(r->stream);
     }
-    if (r->stream_ended && r->out_len == 0 && r->sending == NULL && !r->shut &&
-        r->shutdown.handle == NULL) {
+    if (r->to_tcp == TO_TCP_DRAIN && r->out_len == 0 && r->sending == NULL) {
+        r->to_tcp = TO_TCP_SHUTDOWN;
         int rc = uv_shutdown(&r->shutdown, (uv_stream_t *)&r->tcp, on_shutdown);
         if (rc != 0)
             relay_cut(r, WEFT_ERESET, uv_strerror(rc));
@@ -288,7 +314,7 @@ static size_t on_data(weft_stream *stream, void *arg, const uint8_t *data, size_
     relay *r = arg;
     size_t taken = 0;
     (void)stream;
-    while (taken < len && !r->closing && (r->out_len < OUT_MAX || r->sending == NULL)) {
+    while (taken < len && !is_closing(r) && (r->out_len < OUT_MAX || r->sending == NULL)) {
         if (!need_out(r)) {
             relay_cut(r, WEFT_ENOMEM, "out of memory");
             break;
@@ -300,7 +326,7 @@ static size_t on_data(weft_stream *stream, void *arg, const uint8_t *data, size_
         if (r->out_len == OUT_MAX && r->sending == NULL)
             flush(r);
     }
-    if (r->closing)
+    if (is_closing(r))
         return len;
     r->tunneler->counters.bytes_to_tcp += taken;
     if (taken < len)
@@ -314,7 +340,10 @@ static void on_ended(weft_stream *stream, void *arg)
 {
     relay *r = arg;
     (void)stream;
-    r->stream_ended = true;
+    if (is_closing(r))
+        return;
+    assert(r->to_tcp == TO_TCP_BYTES);
+    r->to_tcp = TO_TCP_DRAIN;
     make_dirty(r);
 }
 
@@ -339,7 +368,7 @@ static void on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
 {
     relay *r = tcp->data;
     size_t taken = 0;
-    if (n == 0 || r->closing)
+    if (n == 0 || is_closing(r))
         return;
     if (n == UV_EOF) {
         uv_read_stop(tcp);
@@ -373,7 +402,7 @@ static void on_writable(weft_stream *stream, void *arg)
 {
     relay *r = arg;
     size_t taken = 0;
-    if (r->rest == NULL || r->closing)
+    if (r->rest == NULL || is_closing(r))
         return;
     if (weft_stream_write(stream, r->rest + r->rest_at, r->rest_len - r->rest_at, &taken) !=
         WEFT_OK)
@@ -399,9 +428,9 @@ static void on_closed(weft_stream *stream, void *arg, weft_err err, const char *
     relay *r = arg;
     (void)stream;
     r->stream = NULL;
-    if (err != WEFT_OK && !r->closing) {
+    if (err != WEFT_OK && !is_closing(r)) {
         r->tunneler->counters.broken++;
-        if (!r->begun)
+        if (r->state == RELAY_OPENING)
             r->tunneler->counters.dial_failures++;
         wf_log_info("session did not end cleanly: %s",
                     why != NULL && *why ? why : weft_err_sentence(err));
@@ -421,9 +450,9 @@ const struct weft_stream_handler relay_stream_handler = {
 void relay_begin(relay *r)
 {
     int send = SOCKET_SEND, receive = SOCKET_RECEIVE;
-    if (r->begun || r->closing)
+    if (r->state != RELAY_OPENING)
         return;
-    r->begun = true;
+    move(r, RELAY_OPEN);
     uv_tcp_nodelay(&r->tcp, 1);
     uv_send_buffer_size((uv_handle_t *)&r->tcp, &send);
     uv_recv_buffer_size((uv_handle_t *)&r->tcp, &receive);

@@ -503,7 +503,7 @@ def main(make=Room):
                 shown(room)
     except Skip as reason:
         print(f"skipped: {reason}")
-        failures = None
+        failures = failures or None
     finally:
         faults = room.close()
         if failures is not None and faults:

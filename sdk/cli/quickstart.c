@@ -75,12 +75,30 @@ static uint16_t free_port(void)
     return 0;
 }
 
+static volatile sig_atomic_t interrupted;
+static void on_interrupt(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+/* Ctrl-C, a request to end, a closed terminal (unless nohup said to live on): all end it tidily. */
+static void watch_signals(void (*handler)(int))
+{
+    const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (signal(numbers[i], handler) == SIG_IGN)
+            signal(numbers[i], SIG_IGN);
+}
+
 /* fork, and the child ends when this program does, however that comes about. */
 static pid_t fork_bound(void)
 {
     pid_t parent = getpid();
     fflush(NULL);
     pid_t pid = fork();
+    if (pid == 0)
+        watch_signals(SIG_DFL);
     if (pid == 0 && (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != parent))
         _exit(127);
     return pid;
@@ -244,7 +262,7 @@ static weft_err start_receiver(struct stage *s, wf_why *why)
     return WEFT_OK;
 }
 
-static weft_err deliver(const struct stage *s, wf_why *why)
+static weft_err deliver(struct stage *s, wf_why *why)
 {
     char data[PATH_MAX], file[PATH_MAX], token[PATH_MAX], secret_file[PATH_MAX];
     snprintf(file, sizeof file, "%s/push.json", s->home);
@@ -265,13 +283,6 @@ static weft_err deliver(const struct stage *s, wf_why *why)
     if (err == WEFT_OK)
         say("6  delivered: end to end encrypted, through a router that could not read it");
     return err;
-}
-
-static volatile sig_atomic_t interrupted;
-static void on_interrupt(int number)
-{
-    (void)number;
-    interrupted = 1;
 }
 
 static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *where)
@@ -299,52 +310,89 @@ static weft_err find_programs(struct stage *s, wf_why *why)
     return WEFT_OK;
 }
 
+/* The folder of everything: the one that was named, if no fabric is in it, or a new one. */
+static weft_err make_home(struct stage *s, const char *home, wf_why *why)
+{
+    const char *tmp = getenv("TMPDIR");
+    char controller[PATH_MAX];
+    if (home == NULL) {
+        snprintf(s->home, sizeof s->home, "%s/weft-quickstart.XXXXXX", tmp != NULL ? tmp : "/tmp");
+        if (mkdtemp(s->home) == NULL)
+            return wf_fail(why, WEFT_EIO, "%s: %s", s->home, strerror(errno));
+        return WEFT_OK;
+    }
+    weft_err err = wf_folder_make(home, why);
+    if (err != WEFT_OK)
+        return err;
+    char *whole = realpath(home, NULL);
+    if (whole != NULL && strlen(whole) < sizeof s->home)
+        memcpy(s->home, whole, strlen(whole) + 1);
+    else
+        err = wf_fail(why, WEFT_EIO, "%s: %s", home,
+                      whole != NULL ? "too long a path" : strerror(errno));
+    free(whole);
+    snprintf(controller, sizeof controller, "%s/controller", s->home);
+    if (err == WEFT_OK && wf_file_exists(controller))
+        err = wf_fail(why, WEFT_EEXIST, "%s holds a fabric already; name another --home", home);
+    return err;
+}
+
+static bool is_in_path(const char *folder)
+{
+    const char *at = getenv("PATH");
+    size_t len = strlen(folder);
+    while (at != NULL && *at != 0) {
+        size_t part = strcspn(at, ":");
+        if (part == len && memcmp(at, folder, len) == 0)
+            return true;
+        at += part + (at[part] == ':');
+    }
+    return false;
+}
+
+/* Lines to paste, in this order. All they write stays in the quickstart's own folder. */
+static void say_what_to_try(const struct stage *s)
+{
+    say("\ntry next");
+    if (!is_in_path(s->bin))
+        say("  export PATH=\"%s:$PATH\"", s->bin);
+    say("  export WEFT_IDENTITY=\"%s/hook-dial.jwt\" XDG_STATE_HOME=\"%s/state\"\n"
+        "  weft status\n"
+        "  weft post hook /anything --data hello --webhook-secret-file \"%s/webhook-secret\"\n"
+        "  weft explain hook-dialer hook --controller 127.0.0.1:%u --identity \"%s/admin.json\"",
+        s->home, s->home, s->home, s->controller_port, s->home);
+}
+
 weft_err cli_quickstart(const struct wf_call_line *line, wf_why *why)
 {
+    static weft_err (*const steps[])(struct stage *, wf_why *) = {start_control, start_router,
+                                                                  start_receiver, deliver};
     struct stage s = {.controller_port = free_port(), .router_port = free_port()};
-    const char *home = wf_line_text(line, "home"), *tmp = getenv("TMPDIR");
+    const char *home = wf_line_text(line, "home");
     weft_err err = find_programs(&s, why);
+    if (err == WEFT_OK)
+        err = make_home(&s, home, why);
     if (err != WEFT_OK)
         return err;
-    if (home != NULL) {
-        err = wf_folder_make(home, why);
-        char *whole = err == WEFT_OK ? realpath(home, NULL) : NULL;
-        if (whole != NULL && strlen(whole) < sizeof s.home)
-            memcpy(s.home, whole, strlen(whole) + 1);
-        else if (err == WEFT_OK)
-            err = wf_fail(why, WEFT_EIO, "%s: %s", home,
-                          whole != NULL ? "too long a path" : strerror(errno));
-        free(whole);
-    } else {
-        snprintf(s.home, sizeof s.home, "%s/weft-quickstart.XXXXXX", tmp != NULL ? tmp : "/tmp");
-        if (mkdtemp(s.home) == NULL)
-            err = wf_fail(why, WEFT_EIO, "%s: %s", s.home, strerror(errno));
-    }
-    if (err != WEFT_OK)
-        return err;
-    if ((err = start_control(&s, why)) == WEFT_OK && (err = start_router(&s, why)) == WEFT_OK &&
-        (err = start_receiver(&s, why)) == WEFT_OK)
-        err = deliver(&s, why);
-    bool stays = err == WEFT_OK && wf_line_flag(line, "stay");
-    if (stays) {
-        say("\ntry next\n  export WEFT_IDENTITY=%s/hook-dial.jwt\n"
-            "  weft status\n  weft post hook /anything --data hello\n"
-            "  weft login 127.0.0.1:%u --identity %s/admin.json && weft explain hook-dialer hook",
-            s.home, s.controller_port, s.home);
+    watch_signals(on_interrupt);
+    for (size_t i = 0; i < sizeof steps / sizeof *steps && err == WEFT_OK && !interrupted; i++)
+        err = steps[i](&s, why);
+    if (interrupted) {
+        err = wf_fail(why, WEFT_ECANCELED, "interrupted");
+    } else if (err == WEFT_OK && wf_line_flag(line, "stay")) {
+        say_what_to_try(&s);
         say("\nrunning until Ctrl-C; logs are in %s", s.home);
-        signal(SIGINT, on_interrupt);
-        signal(SIGTERM, on_interrupt);
         while (!interrupted)
-            pause();
+            usleep(100000);
     } else if (err == WEFT_OK) {
         say("\ntry next\n  weft quickstart --stay    the same, left running to play with\n"
-            "  weft share NAME           your own service in three commands: docs/quickstart.md");
+            "  docs/quickstart.md        your own service in three commands");
     }
     stop(&s.tunneler);
     stop(&s.receiver);
     stop(&s.router);
     stop(&s.controller);
-    if (err == WEFT_OK && home == NULL)
+    if ((err == WEFT_OK || interrupted) && home == NULL)
         (void)nftw(s.home, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     return err;
 }

@@ -105,6 +105,25 @@ def _(room):
     stay.signal(signal.SIGINT)
     check(stay.wait() == 0, "Ctrl-C ends it with", stay.popen.returncode)
     until("its programs to end", lambda: not left_behind(room), 5)
+    done = room.weft("quickstart", "--home", room.path("home"))
+    check(done.code == 1 and "holds a fabric already; name another --home" in done.error, done)
+
+
+@step("what it says to try next can be pasted, in this order, and stays in its folder")
+def _(room):
+    stay = room.start("paste", "weft", "quickstart", "--stay")
+    stay.says("running until Ctrl-C", 30)
+    lines = stay.said().split("try next\n")[1].split("\n\n")[0].splitlines()
+    before = sorted(os.listdir(room.folder))
+    done = room.run("bash", "-c", "set -ex\n" + "\n".join(lines), env={"HOME": room.path("nobody")})
+    check(done.code == 0 and "HTTP 200" in done.err and "yes: " in done.out, "\n".join(lines), done)
+    check(sorted(os.listdir(room.folder)) == before, "it wrote elsewhere:", os.listdir(room.folder))
+    for line in lines:
+        saw("|", line)
+    stay.signal(signal.SIGHUP)
+    check(stay.wait() == 0, "SIGHUP ends it with", stay.popen.returncode)
+    check(not leftovers(room), "folders left behind:", leftovers(room))
+    until("its programs to end", lambda: not left_behind(room), 5)
 
 
 @step("weft quickstart killed with -9 takes its programs along")

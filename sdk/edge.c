@@ -26,6 +26,9 @@
 #define ACTIVE_MS 1000u
 #define ACTIVE_BYTES (64u * 1024u)
 
+/* A router that starts again is found this soon. */
+#define BACKOFF_MAX_MS 5000u
+
 enum circuit_state {
     CIRCUIT_ANSWER,   /* expects the answer to our SETUP */
     CIRCUIT_CANCELED, /* the same, but nobody wants it any more */
@@ -525,6 +528,7 @@ weft_err wf_edge_open(const struct wf_edge_config *config, wf_edge **out)
             },
         .addresses = edge->router.addresses,
         .address_count = edge->router.address_count,
+        .backoff_max_ms = BACKOFF_MAX_MS,
         .handler = &uplink_handler,
         .arg = edge,
     };

@@ -47,6 +47,7 @@ weft_err wf_wheel_init(wf_net *net);
 struct wf_net_times {
     unsigned connect_ms, handshake_ms, hello_ms, ping_ms, silence_ms, call_ms, close_ms;
     unsigned backoff_min_ms, backoff_max_ms;
+    unsigned settled_ms; /* up for so long, an uplink's link counts as a success */
     unsigned fair_ms; /* what a stranger's handshake has before others may take its place */
 };
 

@@ -99,6 +99,7 @@ weft_err wf_net_open(struct uv_loop_s *loop, wf_net **out)
         .fair_ms = 1000,
         .backoff_min_ms = WF_BACKOFF_MIN_MS,
         .backoff_max_ms = WF_BACKOFF_MAX_MS,
+        .settled_ms = 1000,
     };
     wf_list_init(&net->dirty);
     wf_list_init(&net->soon);

@@ -5,8 +5,8 @@
  *
  * - An attempt fails or the link is lost: each address has one more try at
  *   once, then tries come with jittered back-off. A link that was up for less
- *   than a ping's time doesn't count as a success, so that a peer who throws
- *   us out isn't stormed.
+ *   than a second doesn't count as a success, so that a peer who throws us out
+ *   isn't stormed.
  * - Calls made while it is down wait for `up`, each with its own deadline,
  *   and at most WF_CALLS_PER_LINK of them. One that waited in vain ends with
  *   the reason why the last attempt failed.
@@ -57,6 +57,7 @@ struct wf_uplink {
     void *arg;
     wf_link *link; /* NULL while DOWN */
     bool is_secured;
+    unsigned backoff_max_ms;
     unsigned failures; /* since the last success */
     uint64_t up_since;
     weft_err down; /* why the last attempt failed; WEFT_OK: none did since the link was up */
@@ -172,10 +173,10 @@ static uint64_t retry_delay(const wf_uplink *uplink)
     unsigned rounds =
         (uplink->failures - (unsigned)uplink->address_count - 1) / (unsigned)uplink->address_count;
     uint64_t base = (uint64_t)times->backoff_min_ms * 2;
-    for (unsigned i = 0; i < rounds && base < times->backoff_max_ms; i++)
+    for (unsigned i = 0; i < rounds && base < uplink->backoff_max_ms; i++)
         base *= 2;
-    if (base > times->backoff_max_ms)
-        base = times->backoff_max_ms;
+    if (base > uplink->backoff_max_ms)
+        base = uplink->backoff_max_ms;
     /* Half of it, and up to another half by chance, so that a crowd comes back spread out. */
     wf_id chance = wf_id_random();
     uint32_t r;
@@ -200,7 +201,7 @@ static void unschedule(wf_uplink *uplink)
 static void went_down(wf_uplink *uplink, weft_err err, const wf_why *why)
 {
     uint64_t now = wf_net_now();
-    if (uplink->state == UPLINK_UP && now >= uplink->up_since + uplink->net->times.ping_ms) {
+    if (uplink->state == UPLINK_UP && now >= uplink->up_since + uplink->net->times.settled_ms) {
         uplink->failures = 0;
         uplink->address_next =
             uplink->address_next == 0 ? uplink->address_count - 1 : uplink->address_next - 1;
@@ -362,6 +363,9 @@ weft_err wf_uplink_open(wf_net *net, const struct wf_uplink_config *config, wf_u
     if (uplink == NULL)
         return WEFT_ENOMEM;
     uplink->net = net;
+    uplink->backoff_max_ms = net->times.backoff_max_ms;
+    if (config->backoff_max_ms != 0 && config->backoff_max_ms < uplink->backoff_max_ms)
+        uplink->backoff_max_ms = config->backoff_max_ms;
     uplink->config = config->link;
     uplink->config.handler = &link_handler;
     uplink->config.arg = uplink;

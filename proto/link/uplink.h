@@ -1,7 +1,7 @@
 /*
  * An uplink: a link that is wanted. It dials the peer's addresses in turn,
  * dials again when the link is lost (the first time at once, then with jittered
- * back-off from WF_BACKOFF_MIN_MS to WF_BACKOFF_MAX_MS), and queues nothing:
+ * back-off from WF_BACKOFF_MIN_MS to backoff_max_ms), and queues nothing:
  * calls made while it is down fail with WEFT_EUNREACHABLE once, or wait for the
  * next `up` if asked to.
  */
@@ -27,6 +27,7 @@ struct wf_uplink_config {
     struct wf_link_config link;  /* its handler and arg are ignored */
     const wf_address *addresses; /* copied; 1..WF_ADDRESSES_MAX */
     size_t address_count;
+    unsigned backoff_max_ms;                 /* 0: WF_BACKOFF_MAX_MS, which it never exceeds */
     const struct wf_uplink_handler *handler; /* borrowed: static */
     void *arg;
 };

@@ -73,17 +73,24 @@ static const struct wf_uplink_handler handler = {
     .closed = on_closed,
 };
 
-static void open_uplink(struct bench *b, struct up *up, const wf_address *addresses, size_t count)
+static void open_capped(struct bench *b, struct up *up, const wf_address *addresses, size_t count,
+                        unsigned backoff_max_ms)
 {
     struct wf_uplink_config config = {
         .link = bench_config(b, NULL),
         .addresses = addresses,
         .address_count = count,
+        .backoff_max_ms = backoff_max_ms,
         .handler = &handler,
         .arg = up,
     };
     up->bench = b;
     assert_int_equal(wf_uplink_open(b->net, &config, &up->uplink), WEFT_OK);
+}
+
+static void open_uplink(struct bench *b, struct up *up, const wf_address *addresses, size_t count)
+{
+    open_capped(b, up, addresses, count, 0);
 }
 
 static void close_uplink(struct up *up)
@@ -171,6 +178,47 @@ static void failures_back_off_with_jitter_up_to_a_limit(void **state)
         differ = differ || up.retry_ms[i] != up.retry_ms[6];
     }
     assert_true(differ);
+}
+
+static void an_uplink_has_its_own_limit_of_back_off(void **state)
+{
+    struct bench *b = *state;
+    struct up up = {0};
+    wf_address dead = dead_address(b);
+    b->net->times.backoff_min_ms = 10;
+    open_capped(b, &up, &dead, 1, 60);
+    bench_wait(b, 20000, up.down == 10);
+    close_uplink(&up);
+    for (unsigned i = 4; i < 10; i++)
+        assert_in_range(up.retry_ms[i], 30, 60);
+}
+
+static void lose_server(struct bench *b, struct up *up)
+{
+    unsigned down = up->down;
+    bench_wait(b, 5000, b->server.link != NULL && wf_link_is_up(b->server.link));
+    bench_run(b, 150);
+    wf_link_cut(b->server.link, WEFT_ECANCELED, "the router went away");
+    bench_wait(b, 5000, up->down == down + 1);
+}
+
+static void a_link_that_stayed_up_a_moment_resets_the_back_off(void **state)
+{
+    struct bench *b = *state;
+    struct up up = {0};
+    b->net->times.settled_ms = 100;
+    bench_listen(b, NULL);
+    open_uplink(b, &up, &b->address, 1);
+    for (unsigned i = 1; i <= 4; i++) {
+        bench_wait(b, 5000, up.up == i);
+        lose_server(b, &up);
+        assert_int_equal(up.retry_ms[i - 1], 0);
+    }
+    b->net->times.settled_ms = 100000;
+    bench_wait(b, 5000, up.up == 5);
+    lose_server(b, &up);
+    assert_true(up.retry_ms[4] > 0);
+    close_uplink(&up);
 }
 
 static void cut_server(struct end *end)
@@ -355,6 +403,8 @@ int main(void)
         T(an_uplink_comes_up_and_comes_back),
         T(the_addresses_are_tried_in_turn),
         T(failures_back_off_with_jitter_up_to_a_limit),
+        T(an_uplink_has_its_own_limit_of_back_off),
+        T(a_link_that_stayed_up_a_moment_resets_the_back_off),
         T(a_peer_that_throws_us_out_is_not_stormed),
         T(new_addresses_and_retry_now_end_the_waiting),
         T(a_call_waits_for_the_link),

@@ -11,12 +11,29 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH=$PATH:/usr/sbin:/sbin
 
+usage() {
+    cat <<'USAGE'
+usage: examples/quickstart.sh [--stay]
+
+Delivers a signed GitHub push event by name, between hosts with real firewalls where root allows it.
+
+  --stay    leave it running until Ctrl-C
+  --help    show this
+
+WEFT_BIN names a folder with programs that are built already; else they are built into build/release.
+USAGE
+}
+
 stay=no
 case "${1:-}" in
 '') ;;
 --stay) stay=yes ;;
+--help | -h)
+    usage
+    exit 0
+    ;;
 *)
-    echo "usage: examples/quickstart.sh [--stay]" >&2
+    usage >&2
     exit 2
     ;;
 esac
@@ -25,6 +42,7 @@ if [ -n "${WEFT_BIN:-}" ]; then
     bin=$WEFT_BIN
 else
     ./tests/deps.sh build python3 iproute2 nftables procps
+    echo "building into build/release (a minute or two) ..." >&2
     cmake --preset release >build.log 2>&1 || { tail -n 20 build.log >&2; exit 1; }
     cmake --build --preset release >>build.log 2>&1 || { tail -n 40 build.log >&2; exit 1; }
     rm -f build.log
@@ -157,7 +175,7 @@ router=${pids[-1]}
 until_true "the router" connects hub "$hub" "$relay"
 
 say "weft share hook: a service, who may host it, who may dial it"
-on_hub weft share hook --host-token "$work/hook-host.jwt" --dial-token "$work/hook-dial.jwt" 2>&1 | head -n 2 | tell
+on_hub weft share hook --host-token "$work/hook-host.jwt" --dial-token "$work/hook-dial.jwt" 2>&1 | tell
 
 say "the receiver: a plain HTTP server on its loopback, and a tunneler that dials out"
 printf "It's a Secret to Everybody" >"$work/secret"
@@ -190,12 +208,13 @@ on_hub python3 -c "
 import urllib.request
 for line in urllib.request.urlopen('http://127.0.0.1:$metrics/metrics', timeout=5).read().decode().splitlines():
     if line.startswith('weft_router_') and not line.endswith(' 0'): print(line)" | tell
-printf 'its memory, searched for the commit message: ' | tell
-python3 "$examples/look-inside.py" "$router" canary-1f0c9be24ae7 | tell || die "the router held clear text"
+found=$(python3 "$examples/look-inside.py" "$router" canary-1f0c9be24ae7) || die "the router held clear text: $found"
+echo "its memory, searched for the commit message: $found" | tell
 
 cat <<NEXT
 
 Try next
+    export PATH=$bin:\$PATH
     weft quickstart --stay               the same in one program, left running
     docs/quickstart.md                   your own service in three commands
     weft --help

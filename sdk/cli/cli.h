@@ -44,6 +44,19 @@ weft_err cli_call(const struct wf_call_line *line, const char *operation, json_t
 weft_err cli_call_as(const char *identity, const char *controller, const char *operation,
                      json_t *args, json_t **result, wf_why *why);
 
+/* reach.c */
+
+/* --timeout in ms, or fallback_ms when absent; one that leaves no time is refused. WEFT_EUSAGE. */
+weft_err cli_timeout(const struct wf_call_line *line, unsigned fallback_ms, unsigned *out_ms,
+                     wf_why *why);
+/*
+ * "web: TEXT" as the reason, without saying web twice, with the remedy where one is known. text
+ * (NULL or "": err's sentence) must not be why's own; tries, such as " (3 tries in 2 s)", may be
+ * "". Returns err.
+ */
+weft_err cli_not_reached(const char *service, weft_err err, const char *text, const char *tries,
+                         wf_why *why);
+
 /* print.c */
 
 /* {"items":[...]} as a table (as_json: JSON lines); an object as "key  value" lines (JSON). */

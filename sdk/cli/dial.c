@@ -2,9 +2,10 @@
  * weft dial: stdin and stdout to a service, like nc. One thread carries each
  * direction, so half-close works both ways.
  */
+#include "proto/base/text.h"
 #include "sdk/cli/cli.h"
 #include <errno.h>
-#include <limits.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,16 @@ static bool write_all(int fd, const uint8_t *data, size_t len)
     return true;
 }
 
+/* Whoever reads our output sees its end now, though the input may go on. The number stays taken. */
+static void end_stdout(void)
+{
+    int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (nowhere < 0)
+        return;
+    (void)dup2(nowhere, STDOUT_FILENO);
+    close(nowhere);
+}
+
 /* From the service to stdout until its authenticated end. An error exits: stdin may never end. */
 static void *run_downward(void *arg)
 {
@@ -53,7 +64,9 @@ static void *run_downward(void *arg)
             d->err = wf_fail(&d->why, WEFT_EIO, "stdout: %s", strerror(errno));
     }
     free(buf);
-    if (d->err != WEFT_OK) {
+    if (d->err == WEFT_OK) {
+        end_stdout();
+    } else {
         static const char start[] = "weft: dial: ";
         char line[WF_WHY_MAX + 32];
         size_t n = strlen(d->why.text);
@@ -93,20 +106,23 @@ weft_err cli_dial(const struct wf_call_line *line, wf_why *why)
     struct weft_dial_options options = {.instance = wf_line_text(line, "instance")};
     pthread_t thread;
     char *identity;
-    unsigned long long timeout;
-    weft_err err = wf_line_duration(line, "timeout", 0, &timeout, why);
+    const char *service = wf_line_arg(line, 0);
+    weft_err err = wf_name_check(service, strlen(service), "service's name", why);
+    if (err == WEFT_OK)
+        err = cli_timeout(line, 0, &options.timeout_ms, why);
     if (err == WEFT_OK)
         err = cli_identity(line, false, &identity, why);
     if (err != WEFT_OK)
         return err;
-    options.timeout_ms = timeout < UINT_MAX ? (unsigned)timeout : UINT_MAX;
     err = weft_client_open(identity, &client, why);
     free(identity);
     if (err != WEFT_OK)
         return err;
-    err = weft_client_dial(client, wf_line_arg(line, 0), &options, &down.conn, why);
-    if (err != WEFT_OK)
+    err = weft_client_dial(client, service, &options, &down.conn, &down.why);
+    if (err != WEFT_OK) {
+        err = cli_not_reached(service, err, down.why.text, "", why);
         goto close_client;
+    }
     if (pthread_create(&thread, NULL, run_downward, &down) != 0) {
         err = wf_fail(why, WEFT_ENOMEM, "no thread can be made");
         goto close_conn;

@@ -12,12 +12,14 @@
  * - the answer comes before the request is out: the answer counts
  * - the answer is complete and the server keeps the connection: it has LINGER_MS to end it, so that
  *   its side sees an orderly end
- * - the deadline passes, over all tries: WEFT_ETIMEDOUT
+ * - the deadline passes, over all tries: WEFT_ETIMEDOUT, or the last try's failure if nothing of
+ * the present one was written
  */
 #include "proto/base/clock.h"
 #include "proto/base/file.h"
 #include "proto/base/id.h"
 #include "proto/base/list.h"
+#include "proto/base/text.h"
 #include "proto/http/message.h"
 #include "sdk/cli/cli.h"
 #include <errno.h>
@@ -57,6 +59,10 @@ struct post {
     wf_buf request;      /* owned: head and body */
     size_t written;      /* of this try */
     long tries_left;
+    unsigned tries;   /* begun */
+    uint64_t begun;   /* ms, of the loop's clock */
+    weft_err failure; /* of the last try that failed, and failure_text what it said */
+    wf_why failure_text;
     unsigned wait_ms;
     unsigned status; /* of this try's answer; 0: none yet */
     unsigned retry_after_s;
@@ -84,6 +90,24 @@ static void begin_try(struct post *p);
 static void on_wait(uv_timer_t *timer)
 {
     begin_try(wf_container_of(timer, struct post, wait));
+}
+
+/* " (11 tries in 30 s)", or "" when none but the first was asked for. */
+static const char *tries_text(const struct post *p, char out[64])
+{
+    uint64_t ms = uv_now(weft_endpoint_loop(p->endpoint)) - p->begun;
+    out[0] = 0;
+    if (p->tries > 1 || p->tries_left > 0)
+        snprintf(out, 64, " (%u %s in %.*f s)", p->tries, p->tries == 1 ? "try" : "tries",
+                 ms < 10000 ? 1 : 0, (double)ms / 1000);
+    return out;
+}
+
+static void leave_with_failure(struct post *p)
+{
+    char text[64];
+    leave(p, cli_not_reached(p->service, p->failure, p->failure_text.text, tries_text(p, text),
+                             p->why));
 }
 
 static void try_again(struct post *p)
@@ -147,6 +171,7 @@ static void settle(struct post *p)
 {
     drop_stream(p);
     if (wants_another_try(p)) {
+        p->failure = wf_fail(&p->failure_text, WEFT_EIO, "the server answered HTTP %u", p->status);
         try_again(p);
         return;
     }
@@ -259,11 +284,12 @@ static void on_closed(weft_stream *stream, void *arg, weft_err err, const char *
     }
     if (err == WEFT_OK)
         err = WEFT_ELOST;
+    p->failure =
+        wf_fail(&p->failure_text, err, "%s", why != NULL && *why ? why : weft_err_sentence(err));
     if (may_try_again(p, err) && p->tries_left > 0)
         try_again(p);
     else
-        leave(p, wf_fail(p->why, err, "%s: %s", p->service,
-                         why != NULL && *why ? why : weft_err_sentence(err)));
+        leave_with_failure(p);
 }
 
 static const struct weft_stream_handler stream_handler = {
@@ -278,6 +304,7 @@ static void begin_try(struct post *p)
 {
     wf_http_parser_free(p->parser);
     p->parser = NULL;
+    p->tries++;
     p->written = 0;
     p->opened = false;
     p->status = 0;
@@ -294,8 +321,12 @@ static void begin_try(struct post *p)
 static void on_deadline(uv_timer_t *timer)
 {
     struct post *p = wf_container_of(timer, struct post, deadline);
+    bool nothing_sent = p->stream == NULL || p->written == 0;
     drop_stream(p);
-    leave(p, wf_fail(p->why, WEFT_ETIMEDOUT, "%s: no answer in time (--timeout)", p->service));
+    if (p->failure != WEFT_OK && nothing_sent)
+        leave_with_failure(p);
+    else
+        leave(p, wf_fail(p->why, WEFT_ETIMEDOUT, "%s: no answer in time (--timeout)", p->service));
 }
 
 /* ---- the request */
@@ -411,11 +442,13 @@ weft_err cli_post(const struct wf_call_line *line, wf_why *why)
     struct post p = {.service = wf_line_arg(line, 0), .wait_ms = RETRY_WAIT_MIN_MS, .why = why};
     struct weft_options options = {0};
     char *identity = NULL;
-    unsigned long long timeout;
+    unsigned timeout;
     wf_buf_init(&p.request, BODY_MAX + WF_HTTP_HEAD_MAX);
     if (wf_line_flag(line, "durable"))
         return wf_fail(why, WEFT_EUSAGE, "--durable is not built yet: post without it");
-    weft_err err = wf_line_duration(line, "timeout", 30000, &timeout, why);
+    weft_err err = wf_name_check(p.service, strlen(p.service), "service's name", why);
+    if (err == WEFT_OK)
+        err = cli_timeout(line, 30000, &timeout, why);
     if (err == WEFT_OK)
         err = wf_line_number(line, "retry", 0, 0, 100, &p.tries_left, why);
     if (err == WEFT_OK)
@@ -430,6 +463,7 @@ weft_err cli_post(const struct wf_call_line *line, wf_why *why)
         goto done;
     uv_timer_init(weft_endpoint_loop(p.endpoint), &p.deadline);
     uv_timer_init(weft_endpoint_loop(p.endpoint), &p.wait);
+    p.begun = uv_now(weft_endpoint_loop(p.endpoint));
     uv_timer_start(&p.deadline, on_deadline, timeout, 0);
     begin_try(&p);
     weft_endpoint_run(p.endpoint);

@@ -34,6 +34,12 @@ static void print_words(const struct weft_status *s)
         printf("service      %s  %s\n", s->services[i], word(s->services_dial[i]));
 }
 
+/* Three digits behind the point are more than a probe can tell; the rest would be noise. */
+static double rounded(double ms)
+{
+    return (double)(long long)(ms * 1000 + 0.5) / 1000;
+}
+
 static json_t *to_json(const struct weft_status *s)
 {
     json_t *routers = json_array(), *services = json_array();
@@ -41,7 +47,7 @@ static json_t *to_json(const struct weft_status *s)
         json_array_append_new(routers, json_pack("{s:s, s:s, s:s, s:f}", "name", s->routers[i].name,
                                                  "address", s->routers[i].address, "state",
                                                  weft_err_name(s->routers[i].err), "rtt_ms",
-                                                 s->routers[i].rtt_ms));
+                                                 rounded(s->routers[i].rtt_ms)));
     for (size_t i = 0; i < 16 && s->services[i][0] != 0; i++)
         json_array_append_new(services, json_pack("{s:s, s:s}", "name", s->services[i], "dial",
                                                   weft_err_name(s->services_dial[i])));
@@ -73,8 +79,7 @@ static weft_err verdict(const struct weft_status *s, wf_why *why)
                        "no router answers: weft doctor looks for the reason");
     for (size_t i = 0; i < 16 && s->services[i][0] != 0; i++)
         if (s->services_dial[i] != WEFT_OK)
-            return wf_fail(why, s->services_dial[i], "%s: %s", s->services[i],
-                           weft_err_sentence(s->services_dial[i]));
+            return cli_not_reached(s->services[i], s->services_dial[i], NULL, "", why);
     return WEFT_OK;
 }
 
@@ -82,13 +87,12 @@ weft_err cli_status(const struct wf_call_line *line, wf_why *why)
 {
     struct weft_status *status = calloc(1, sizeof *status);
     char *identity = NULL;
-    unsigned long long timeout;
-    weft_err err =
-        status != NULL ? wf_line_duration(line, "timeout", 10000, &timeout, why) : WEFT_ENOMEM;
+    unsigned timeout;
+    weft_err err = status != NULL ? cli_timeout(line, 10000, &timeout, why) : WEFT_ENOMEM;
     if (err == WEFT_OK)
         err = cli_identity(line, true, &identity, why);
     if (err == WEFT_OK)
-        err = weft_status_get(identity, (unsigned)timeout, 1, status, why);
+        err = weft_status_get(identity, timeout, 1, status, why);
     if (err == WEFT_OK && wf_line_flag(line, "json")) {
         json_t *root = to_json(status);
         cli_print(root, true);

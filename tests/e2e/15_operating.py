@@ -25,11 +25,17 @@ class Notify:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind("\0" + address[1:] if address.startswith("@") else address)
         self.lines = []
-        threading.Thread(target=self.listen, daemon=True).start()
+        self.reader = threading.Thread(target=self.listen, daemon=True)
+        self.reader.start()
 
     def listen(self):
-        while True:
-            self.lines += self.socket.recv(4096).decode().split("\n")
+        while data := self.socket.recv(4096):
+            self.lines += data.decode().split("\n")
+
+    def close(self):
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.reader.join()
+        self.socket.close()
 
     def told(self, line):
         return line in self.lines
@@ -55,7 +61,7 @@ class Stage(Fabric):
         self.figures[name] = free_port()
         address = f"@{self.folder}/{name}" if name == "r1" else self.path(f"{name}.notify.{len(self.processes)}")
         if name in self.notify:
-            self.notify[name].socket.close()
+            self.notify[name].close()
         self.notify[name] = Notify(address)
         told = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "400000", **(env or {})}
         return super().start(name, program, *args, "--metrics", f"127.0.0.1:{self.figures[name]}", env=told, **more)

@@ -33,6 +33,7 @@ import traceback
 SOURCE = os.environ.get("WEFT_SOURCE", os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 BIN = os.environ.get("WEFT_BIN", os.path.join(SOURCE, "build", "release", "bin"))
 BUILD = os.path.dirname(os.path.abspath(BIN))
+STEP_SECONDS = 120
 SKIPPED = 77  # ctest's SKIP_RETURN_CODE
 
 OK, FAILED, USAGE, POLICY, UNREACHABLE, CREDENTIAL, TIMED_OUT = range(7)  # exit statuses of docs/cli.md
@@ -171,7 +172,10 @@ class Process:
 class Room:
     """A folder of its own, an environment of its own, and the processes started in it."""
 
+    made = None  # the last one, also when its making failed halfway
+
     def __init__(self):
+        Room.made = self
         self.folder = tempfile.mkdtemp(prefix="weft-e2e.")
         self.processes = []
         self.env = {key: value for key, value in os.environ.items() if not key.startswith("WEFT_")}
@@ -475,25 +479,33 @@ def shown(room):
             print(f"        {line[:300]}")
 
 
+def too_late(*_):
+    raise Failure(f"not done after {STEP_SECONDS} s")
+
+
 def main(make=Room):
     """Runs the steps (those whose number is named on the command line, else all) in a room, and exits."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGALRM, too_late)
     wanted = [int(word) for word in sys.argv[1:]]
     failures = []
     begun = time.monotonic()
-    room = make()
     try:
+        room = make()
         for number, (sentence, function) in enumerate(STEPS, 1):
             if wanted and number not in wanted:
                 continue
             print(f"{number:2}  {sentence}", flush=True)
             at = time.monotonic()
+            signal.alarm(STEP_SECONDS)
             try:
                 function(room)
+                signal.alarm(0)
                 print(f"    ok ({time.monotonic() - at:.1f} s)", flush=True)
             except Skip:
                 raise
             except Exception as failure:  # whatever it is, the next step shall run
+                signal.alarm(0)
                 failures.append(sentence)
                 if isinstance(failure, Failure):
                     frame = traceback.extract_tb(failure.__traceback__)[1]
@@ -505,6 +517,8 @@ def main(make=Room):
         print(f"skipped: {reason}")
         failures = failures or None
     finally:
+        signal.alarm(0)
+        room = Room.made
         faults = room.close()
         if failures is not None and faults:
             failures.append("the end")

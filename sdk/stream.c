@@ -332,9 +332,36 @@ static void on_writable(void *arg)
         s->handler->writable(s, s->arg);
 }
 
+/*
+ * Whether an open session ended because our own permission did. The circuit's
+ * code is nobody's signed word; the revocations that come before it are.
+ */
+static weft_err look_at_ourselves(const weft_stream *s, weft_err err, wf_why *why)
+{
+    const weft_endpoint *e = s->endpoint;
+    if (err != WEFT_ELOST && err != WEFT_ERESET)
+        return err;
+    if (pki_trust_check_again(e->trust, &e->self, wf_now_wall_ms(), why) == WEFT_EREVOKED)
+        return WEFT_EREVOKED;
+    const struct pki_grant *theirs = wf_session_grant(s->session);
+    uint64_t floor =
+        pki_floors_for_grant(pki_trust_floors(e->trust), &e->self.id, &theirs->service,
+                             s->host ? WEFT__WIRE__ROLE__ROLE_BIND : WEFT__WIRE__ROLE__ROLE_DIAL);
+    if (s->grant_epoch >= floor)
+        return err;
+    return wf_fail(why, WEFT_EREFUSED, "the permission to %s %s was withdrawn",
+                   s->host ? "host" : "dial", theirs->service_name);
+}
+
 static void on_over(void *arg, weft_err err, const char *why)
 {
     weft_stream *s = arg;
+    wf_why own;
+    if (s->state == WF_STREAM_OPEN || s->state == WF_STREAM_ENDING) {
+        (void)wf_fail(&own, err, "%s", why != NULL ? why : weft_err_sentence(err));
+        err = look_at_ourselves(s, err, &own);
+        why = own.text;
+    }
     if (s->circuit != NULL)
         wf_circuit_close(s->circuit, err);
     s->circuit = NULL;
@@ -410,8 +437,10 @@ weft_err wf_stream_open_session(weft_stream *s, const wf_id *service, const wf_i
     };
     weft_err err = wf_session_new(&config, &s->session, why);
     wf_signed_free(floors);
-    if (err == WEFT_OK)
+    if (err == WEFT_OK) {
         s->grant_expiry = grant->grant.expiry;
+        s->grant_epoch = grant->grant.epoch;
+    }
     return err;
 }
 
@@ -662,6 +691,8 @@ void wf_stream_look(weft_stream *s, uint64_t now, uint64_t mono)
         wf_grants_find_id(&s->endpoint->grants, &wf_session_grant(s->session)->service,
                           s->host ? WEFT__WIRE__ROLE__ROLE_BIND : WEFT__WIRE__ROLE__ROLE_DIAL, now);
     if (own != NULL && own->grant.expiry > s->grant_expiry &&
-        wf_session_send_grant(s->session, own->record) == WEFT_OK)
+        wf_session_send_grant(s->session, own->record) == WEFT_OK) {
         s->grant_expiry = own->grant.expiry;
+        s->grant_epoch = own->grant.epoch;
+    }
 }

@@ -65,6 +65,7 @@ struct weft_stream {
     uint64_t closing_since; /* mono ms, when only close_notify was left to come; 0: not yet */
     uint64_t window_cap;    /* a router may have lowered it */
     uint64_t grant_expiry;  /* of ours, as the other side knows it */
+    uint64_t grant_epoch;   /* the same grant's */
     wf_id session_id;
     weft_err err; /* how it ended */
     wf_why why;

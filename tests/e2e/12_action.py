@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 
-from e2e import BIN, CREDENTIAL, FAILED, OK, POLICY, SOURCE, UNREACHABLE, USAGE, Fabric, Web, check, free_port, main, saw, step, until
+from e2e import BIN, CREDENTIAL, FAILED, OK, POLICY, SOURCE, UNREACHABLE, USAGE, Fabric, Web, check, free_port, main, saw, step
 
 ACTION = os.path.join(SOURCE, "examples", "github-action")
 RECEIVER = os.path.join(SOURCE, "examples", "receiver", "receiver.py")

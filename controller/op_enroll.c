@@ -191,7 +191,8 @@ static weft_err again(struct call *call, const struct store_token *row,
     if (!pki_pin_equal(&pin, &row->pin) || call->now - row->redeemed > WF_REDEEM_AGAIN_MS)
         return wf_fail(&call->why, WEFT_EUSED,
                        "this token was used already; ask an administrator for a new one (weft "
-                       "identity reissue)");
+                       "%s reissue %s)",
+                       node->kind == PKI_ROUTER ? "router" : "identity", node->name);
     wf_buf_init(&pem, PEM_MAX);
     err = store_token_chain(call->c->home.store, row->hash, &pem);
     if (err == WEFT_OK)

@@ -44,6 +44,12 @@ static const char *kind_word(enum pki_kind kind)
                                     : "an identity";
 }
 
+/* The noun of the command that makes a new token. */
+static const char *noun(enum pki_kind kind)
+{
+    return kind == PKI_ROUTER ? "router" : "identity";
+}
+
 /* ---- before anything is asked */
 
 static weft_err check_token(struct enrollment *e, wf_why *why)
@@ -62,8 +68,8 @@ static weft_err check_token(struct enrollment *e, wf_why *why)
     if (e->token.method != PKI_ENROLL_OTT)
         return wf_fail(why, WEFT_EINVAL,
                        "this version enrolls with one-time tokens only: ask for one with "
-                       "`weft identity reissue %s`",
-                       e->token.name);
+                       "`weft %s reissue %s`",
+                       noun(e->token.kind), e->token.name);
     return WEFT_OK;
 }
 
@@ -213,12 +219,11 @@ static weft_err redeem(struct enrollment *e, wf_buf *answer, wf_why *why)
         (err == WEFT_EUSED || err == WEFT_EEXPIRED || (err == WEFT_ECREDENTIAL && e->is_fresh)))
         remove_pending(e);
     if (refused && err == WEFT_EUSED)
-        return wf_fail(why, err,
-                       "token already used: ask for a new one with `weft identity reissue %s`",
-                       e->token.name);
+        return wf_fail(why, err, "token already used: ask for a new one with `weft %s reissue %s`",
+                       noun(e->token.kind), e->token.name);
     if (refused && err == WEFT_EEXPIRED)
-        return wf_fail(why, err, "token expired: ask for a new one with `weft identity reissue %s`",
-                       e->token.name);
+        return wf_fail(why, err, "token expired: ask for a new one with `weft %s reissue %s`",
+                       noun(e->token.kind), e->token.name);
     if (!refused && err == WEFT_ECREDENTIAL)
         return wf_wrap(why, err,
                        "not the controller that the token names (or its key was replaced: ask for "

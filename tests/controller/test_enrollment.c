@@ -40,6 +40,7 @@ static void a_token_makes_one_certificate(void **state)
     assert_int_equal(a.subject.kind, PKI_IDENTITY);
     assert_int_equal(desk_enroll(&d, token, &b), WEFT_EUSED);
     assert_non_null(strstr(d.why.text, "used already"));
+    assert_non_null(strstr(d.why.text, "weft identity reissue once"));
     desk_do(&d, "identity.show", "{\"name\":\"once\"}");
     assert_string_equal(desk_text(&d, "state"), "active");
     node_fini(&a);
@@ -228,11 +229,16 @@ static void a_router_enrolls_with_a_member_record(void **state)
 {
     Weft__Wire__SyncResult *sync = NULL;
     struct pki_member member;
-    struct node r = {NULL};
+    struct node r = {NULL}, other = {NULL};
+    char token[WF_TOKEN_MAX];
 
     (void)state;
     desk_do(&d, "router.create", "{\"name\":\"r1\"}");
-    assert_int_equal(desk_enroll(&d, desk_text(&d, "token"), &r), WEFT_OK);
+    snprintf(token, sizeof token, "%s", desk_text(&d, "token"));
+    assert_int_equal(desk_enroll(&d, token, &r), WEFT_OK);
+    assert_int_equal(desk_enroll(&d, token, &other), WEFT_EUSED);
+    assert_non_null(strstr(d.why.text, "weft router reissue r1"));
+    node_fini(&other);
     assert_int_equal(r.subject.kind, PKI_ROUTER);
     assert_int_equal(desk_call(&d, WHO_ROUTER, &r.subject, "sync", wf_span_of("", 0)), WEFT_OK);
     assert_int_equal(wf_sync_result_decode(d.result.data, d.result.len, &sync, NULL), WEFT_OK);

@@ -3,6 +3,7 @@
 #include "proto/node/yaml.h"
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define CONFIG_PATH_MAX 4096u
 
@@ -22,6 +23,17 @@ static weft_err path_of(const char *home, char path[CONFIG_PATH_MAX], wf_why *wh
     if (len < 0 || (unsigned)len >= CONFIG_PATH_MAX)
         return wf_fail(why, WEFT_EINVAL, "the path of the home folder is too long");
     return WEFT_OK;
+}
+
+weft_err config_check_listen(const char *option, const wf_address *address, wf_why *why)
+{
+    struct sockaddr_storage sa;
+    char text[WF_ADDRESS_TEXT];
+
+    if (wf_address_get_sockaddr(address, &sa))
+        return WEFT_OK;
+    return wf_fail(why, WEFT_EUSAGE, "%s: %s: give an IP address, such as 0.0.0.0 or [::]", option,
+                   wf_address_text(address, text));
 }
 
 weft_err config_parse_size(const char *text, uint64_t *out, wf_why *why)

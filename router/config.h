@@ -35,6 +35,9 @@ void config_default(struct router_config *config);
 /* A file that isn't there leaves the defaults. WEFT_EINVAL with file and line. */
 weft_err config_load(const char *home, struct router_config *config, wf_why *why);
 weft_err config_save(const char *home, const struct router_config *config, wf_why *why);
+/* Whether a router can listen there: an address, no name. WEFT_EUSAGE, with the option that said
+ * it. */
+weft_err config_check_listen(const char *option, const wf_address *address, wf_why *why);
 /* "64MiB", "1GiB", "512KiB" or bytes. WEFT_EINVAL. */
 weft_err config_parse_size(const char *text, uint64_t *out, wf_why *why);
 

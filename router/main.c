@@ -49,7 +49,11 @@ static weft_err addresses_from_line(const struct wf_call_line *line, struct rout
         if (err != WEFT_OK)
             return wf_wrap(why, WEFT_EUSAGE, "--listen");
     }
-    if (wf_line_list(line, "advertise", 0) != NULL)
+    err = config_check_listen("--listen", &config->listen, why);
+    if (err != WEFT_OK)
+        return err;
+    /* What a file of before advertises stands for where that one listened. */
+    if (text != NULL || wf_line_list(line, "advertise", 0) != NULL)
         config->advertise_count = 0;
     for (size_t i = 0; (text = wf_line_list(line, "advertise", i)) != NULL; i++) {
         if (i == WF_ADDRESSES_MAX)
@@ -126,10 +130,9 @@ static weft_err enroll(const struct wf_call_line *line, wf_why *why)
     enrollment.key_kind = PKI_KEY_P256;
     enrollment.addresses = config.advertise;
     enrollment.address_count = config.advertise_count;
-    /* The configuration first: a half-made home must not look enrolled. */
-    err = config_save(home, &config, why);
+    err = wf_enroll(&enrollment, NULL, &result, why);
     if (err == WEFT_OK)
-        err = wf_enroll(&enrollment, NULL, &result, why);
+        err = config_save(home, &config, why);
     if (err == WEFT_OK)
         err = keep_result(home, result, why);
     if (err == WEFT_OK)
@@ -294,6 +297,10 @@ static weft_err options_from(const struct wf_call_line *line, const char *home,
     text = wf_line_text(line, "listen");
     if (text != NULL && wf_address_parse(text, ROUTER_PORT, &config->listen, why) != WEFT_OK)
         return wf_wrap(why, WEFT_EUSAGE, "--listen");
+    err = config_check_listen(text != NULL ? "--listen" : "router.yaml: listen", &config->listen,
+                              why);
+    if (err != WEFT_OK)
+        return err;
     text = wf_line_text(line, "memory");
     if (text != NULL && config_parse_size(text, &config->memory, why) != WEFT_OK)
         return wf_wrap(why, WEFT_EUSAGE, "--memory");
@@ -323,7 +330,12 @@ static weft_err start(struct running *running, struct pki_identity *identity,
 {
     static const struct wf_daemon_handler daemon = {.stop = stop, .reload = reload};
     struct router_options options = {
-        .home = running->home, .listen = config->listen, .memory = config->memory};
+        .home = running->home,
+        .listen = config->listen,
+        .memory = config->memory,
+        .advertise = config->advertise,
+        .advertise_count = config->advertise_count,
+    };
     weft_err err;
 
     err = wf_net_open(&running->loop, &running->net);

@@ -18,6 +18,7 @@
 #include "router/state.h"
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define SAVE_AFTER_MS 50u
 #define SWEEP_MAX_MS                                                                               \
@@ -349,6 +350,23 @@ static weft_err make_parts(struct router *router, uint64_t memory, wf_why *why)
     return err;
 }
 
+/* Others go by the member record, whatever router.yaml says now. */
+static void compare_advertise(struct router *router, const struct router_options *options)
+{
+    const struct member *own =
+        members_find(&router->members, router->trust, &router->identity.id, wf_now_wall_ms());
+    bool same = own == NULL || options->advertise_count == own->info.address_count;
+
+    if (own == NULL || options->advertise_count == 0)
+        return;
+    for (size_t i = 0; same && i < own->info.address_count; i++)
+        same = options->advertise[i].port == own->info.addresses[i].port &&
+               strcmp(options->advertise[i].host, own->info.addresses[i].host) == 0;
+    if (!same)
+        wf_log_warn("router.yaml: advertise is told at enrollment only; another address means a "
+                    "new router");
+}
+
 weft_err router_open(wf_net *net, struct pki_identity *identity,
                      const struct router_options *options, struct router **out, wf_why *why)
 {
@@ -384,6 +402,7 @@ weft_err router_open(wf_net *net, struct pki_identity *identity,
         load(router, "members", load_member);
     }
     load_carried(router);
+    compare_advertise(router, options);
     if (controllers == NULL) {
         controllers = router->identity.controllers;
         controller_count = router->identity.controller_count;

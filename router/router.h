@@ -18,7 +18,10 @@ struct router_options {
     /* Where the controllers are, instead of those in the identity; borrowed for the call. */
     const wf_address *controllers;
     size_t controller_count;
-    bool no_controller; /* doesn't look for one at all (tests) */
+    /* What the operator thinks that others reach it by, to be compared; borrowed for the call. */
+    const wf_address *advertise;
+    size_t advertise_count; /* 0: nothing said */
+    bool no_controller;     /* doesn't look for one at all (tests) */
 };
 
 /*

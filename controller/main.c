@@ -5,6 +5,7 @@
 #include "proto/base/file.h"
 #include "proto/node/program.h"
 #include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,36 @@ static weft_err need_home(const struct wf_call_line *line, const char **out, wf_
                        "--home DIR is needed: the folder with the controller's "
                        "keys and store");
     return WEFT_OK;
+}
+
+/* Whether others can be told this address. */
+static weft_err check_address(const wf_address *address, wf_why *why)
+{
+    struct sockaddr_storage sa;
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&sa;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&sa;
+
+    if (!wf_address_get_sockaddr(address, &sa) ||
+        (sa.ss_family == AF_INET ? v4->sin_addr.s_addr != 0
+                                 : !IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr)))
+        return WEFT_OK;
+    return wf_fail(why, WEFT_EUSAGE,
+                   "--address: %s says not where to be found; name an address that others reach "
+                   "(run --listen %s%s%s:%u listens everywhere)",
+                   address->host, sa.ss_family == AF_INET6 ? "[" : "", address->host,
+                   sa.ss_family == AF_INET6 ? "]" : "", (unsigned)address->port);
+}
+
+static bool is_loopback(const wf_address *address)
+{
+    struct sockaddr_storage sa;
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&sa;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&sa;
+
+    if (!wf_address_get_sockaddr(address, &sa))
+        return strcmp(address->host, "localhost") == 0;
+    return sa.ss_family == AF_INET ? ntohl(v4->sin_addr.s_addr) >> 24 == 127
+                                   : IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
 }
 
 static weft_err run_init(const struct wf_call_line *line, wf_why *why)
@@ -36,9 +67,8 @@ static weft_err run_init(const struct wf_call_line *line, wf_why *why)
         if (config.address_count == PKI_CONTROLLERS_MAX)
             return wf_fail(why, WEFT_EUSAGE, "at most %d addresses", PKI_CONTROLLERS_MAX);
         err = wf_address_parse(one, HOME_PORT, &addresses[config.address_count], why);
+        err = err == WEFT_OK ? check_address(&addresses[config.address_count], why) : WEFT_EUSAGE;
         config.address_count++;
-        if (err != WEFT_OK)
-            err = WEFT_EUSAGE;
     }
     if (err == WEFT_OK)
         err = init_home(&config, why);
@@ -46,6 +76,9 @@ static weft_err run_init(const struct wf_call_line *line, wf_why *why)
         return err;
     if (config.address_count > 0)
         wf_address_text(&addresses[0], text);
+    bool is_local = true;
+    for (size_t i = 0; i < config.address_count; i++)
+        is_local = is_local && is_loopback(&addresses[i]);
     printf("made a fabric: trust domain %s, controller at %s\n",
            config.domain != NULL ? config.domain : "weft.internal", text);
     printf("  %s: root and intermediate authorities, policy, audit and enrollment keys, store\n",
@@ -58,6 +91,8 @@ static weft_err run_init(const struct wf_call_line *line, wf_why *why)
         printf("  %s: the first administrator's identity\n", config.admin_out);
     else
         printf("  %s/admin.json: the first administrator's identity\n", config.dir);
+    if (is_local)
+        printf("only this machine can reach %s; give --address HOST for others\n", text);
     printf("next: weft-controller run --home %s\n", config.dir);
     printf("then: weft login %s --identity ", text);
     if (config.admin_out != NULL)

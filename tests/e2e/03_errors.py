@@ -213,6 +213,40 @@ def _(f):
         refused(f, USAGE, f"router.yaml:{line}: ", "weft-router", "check-config", "--home", home)
 
 
+@step("an address where nobody could listen, or be found, is refused before anything is spent")
+def _(f):
+    for everywhere in ("0.0.0.0", "[::]:9338"):
+        refused(f, USAGE, "not where to be found", "weft-controller", "init", "--home", f.path("lost"), "--address", everywhere)
+    check(not os.path.exists(f.path("lost")), "a fabric was made")
+    done = f.run("weft-controller", "init", "--home", f.path("here"))
+    check("only this machine can reach 127.0.0.1:9338; give --address HOST for others" in done.out, done)
+    done = f.run("weft-controller", "init", "--home", f.path("there"), "--address", "fabric.example.com")
+    check("only this machine" not in done.out, done)
+    token, home, port = f.path("r5.jwt"), f.path("r5"), free_port()
+    f.admin("router", "create", "r5", "--token-out", token)
+    refused(f, USAGE, "give an IP address", "weft-router", "enroll", token, "--home", home, "--listen", "r5.example.com:9339")
+    refused(f, USAGE, "give an IP address", "weft-router", "check-config", "--home", f.path("r1"), "--listen", "r5.example.com:9339")
+    refused(f, USAGE, "give an IP address", "weft-router", "run", "--home", f.path("r1"), "--listen", "r5.example.com:9339")
+    f.write("spoilt.jwt", "abc")
+    refused(f, CREDENTIAL, "token", "weft-router", "enroll", f.path("spoilt.jwt"), "--home", home, "--listen", "127.0.0.1:9")
+    check(os.listdir(home) == [], "left:", os.listdir(home))
+    f.must("weft-router", "enroll", token, "--home", home, "--listen", f"127.0.0.1:{port}")
+    with open(f"{home}/router.yaml", encoding="utf-8") as file:
+        check(file.read().count(f"127.0.0.1:{port}") == 2, "what it advertises is not where it listens")
+    refused(f, FAILED, "there already", "weft-router", "enroll", token, "--home", home)
+    with open(f"{home}/router.yaml", "w", encoding="utf-8") as file:
+        file.write(f"listen: 127.0.0.1:{port}\nadvertise: [moved.example.com:9339]\n")
+    router = f.start("moved", "weft-router", "run", "--home", home)
+    router.says("advertise is told at enrollment only; another address means a new router")
+    router.stop()
+    f.admin("router", "disable", "r5")
+    f.admin("router", "enable", "r5")
+    f.admin("router", "reissue", "r5", "--token-out", f.path("r5b.jwt"))
+    f.must("weft-router", "enroll", f.path("r5b.jwt"), "--home", f.path("r5b"), "--listen", f"127.0.0.1:{port}")
+    refused(f, CREDENTIAL, "weft router reissue r5", "weft-router", "enroll", f.path("r5b.jwt"), "--home", f.path("r5c"))
+    f.admin("router", "delete", "r5")
+
+
 @step("what is there already is never overwritten")
 def _(f):
     before = everything(f.folder)

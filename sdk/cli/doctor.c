@@ -22,6 +22,11 @@ static void good(const char *what, const char *detail)
     printf("ok    %s: %s\n", what, detail);
 }
 
+static void note(const char *what, const char *detail)
+{
+    printf("note  %s: %s\n", what, detail);
+}
+
 static void bad(struct report *r, const char *what, const char *detail, const char *remedy)
 {
     r->bad++;
@@ -82,31 +87,74 @@ static void check_proxy(void)
             printf("note  proxy: %s is set; Weft dials directly and does not use it\n", names[i]);
 }
 
-static void check_identity(struct report *r, const struct pki_identity *id)
+/*
+ * Whether the controller's certificate looks out of date, too, which it renews by itself: then this
+ * clock is the likelier reason. With our own expired, the renewal's failure says so.
+ */
+static bool clock_is_doubted(const struct weft_status *s, const wf_why *failure)
+{
+    return s->controller == WEFT_ECLOCK || s->controller == WEFT_EEXPIRED ||
+           strstr(failure->text, "the certificate of controller expired") != NULL;
+}
+
+/* Returns whether the clock is wrong, which spoils whatever is looked at next. */
+static bool check_certificate(struct report *r, const struct pki_identity *id,
+                              const struct weft_status *s, const wf_why *failure)
 {
     char text[96];
     uint64_t from, to, now = wf_now_wall_ms();
     pki_chain_validity(id->chain, &from, &to);
-    if (now + WF_CLOCK_TOLERANCE_MS < from)
+    if (now + WF_CLOCK_TOLERANCE_MS < from) {
         bad(r, "clock", "the certificate is not valid yet",
             "this machine's clock is behind: set it");
-    else if (now > to)
+        return true;
+    }
+    if (clock_is_doubted(s, failure)) {
+        bad(r, "clock",
+            now > to ? "this identity's certificate and the controller's look expired, both"
+                     : "the controller's certificate is not valid at this time",
+            "is this machine's clock right?");
+        return true;
+    }
+    if (now > to) {
         bad(r, "certificate", "expired", "weft renew (possible for 30 days after the end)");
-    else {
+    } else {
+        puts("ok    clock");
         snprintf(text, sizeof text, "%llu days left", (unsigned long long)((to - now) / 86400000u));
         good("certificate", text);
     }
+    return false;
 }
 
-static void check_status(struct report *r, const struct weft_status *s)
+/* What to mend when a node answers so; fallback when the error alone doesn't say. */
+static const char *remedy_of(weft_err err, bool is_router, const char *fallback)
 {
-    char label[512];
+    if (err == WEFT_ECREDENTIAL && is_router)
+        return "another node answers there: compare what it advertises (weft router show NAME)";
+    if (err == WEFT_EREVOKED)
+        return "an administrator runs: weft identity enable NAME";
+    return fallback;
+}
+
+/* The sentence of an error as it stands for this identity. */
+static const char *said(weft_err err, const char *name, char out[160])
+{
+    if (err != WEFT_EREVOKED)
+        return weft_err_sentence(err);
+    snprintf(out, 160, "%s was disabled, or its key revoked: an administrator can enable it", name);
+    return out;
+}
+
+static void check_status(struct report *r, const struct weft_status *s, bool is_administrator)
+{
+    char label[512], text[160];
     if (s->controller == WEFT_OK)
         good("controller", "answers with the right certificate");
     else
-        bad(r, "controller", weft_err_sentence(s->controller),
-            "sessions and cached grants go on without it; enrolling and administration wait for "
-            "it");
+        bad(r, "controller", said(s->controller, s->name, text),
+            remedy_of(s->controller, false,
+                      "sessions and cached grants go on without it; enrolling and administration "
+                      "wait for it"));
     if (s->router_count == 0)
         bad(r, "routers", "none known",
             "weft router create NAME on the controller, then enroll one");
@@ -115,13 +163,15 @@ static void check_status(struct report *r, const struct weft_status *s)
         if (s->routers[i].err == WEFT_OK)
             good(label, "answers with the right certificate");
         else
-            bad(r, label, weft_err_sentence(s->routers[i].err),
-                "is it running, and its port open?");
+            bad(r, label, said(s->routers[i].err, s->name, text),
+                remedy_of(s->routers[i].err, true, "is it running, and its port open?"));
         check_address(r, "router", s->routers[i].address);
     }
     snprintf(label, sizeof label, "%zu to dial, %zu to bind", s->dial_count, s->bind_count);
     if (s->dial_count + s->bind_count != 0)
         good("grants", label);
+    else if (is_administrator)
+        note("grants", "none, which an administrator needs none of");
     else
         bad(r, "grants", "none", "an administrator allows: weft allow NAME dial SERVICE");
 }
@@ -145,14 +195,15 @@ weft_err cli_doctor(const struct wf_call_line *line, wf_why *why)
         goto done;
     }
     good("identity", id.name);
-    check_identity(&report, &id);
+    err = weft_status_get(where, 10000, 0, status, &detail);
+    bool clock_is_wrong = check_certificate(&report, &id, status, &detail);
     for (size_t i = 0; i < id.controller_count; i++)
         check_address(&report, "controller", wf_address_text(&id.controllers[i], address));
-    err = weft_status_get(where, 10000, 0, status, &detail);
     if (err == WEFT_OK)
-        check_status(&report, status);
-    else
+        check_status(&report, status, wf_line_text(line, "identity") == NULL);
+    else if (!clock_is_wrong)
         bad(&report, "fabric", detail.text, "mend this first");
+    puts("services are tried by: weft status");
     err = report.bad == 0 ? WEFT_OK : wf_fail(why, WEFT_EIO, "%u of the checks failed", report.bad);
 done:
     pki_identity_fini(&id);

@@ -361,6 +361,28 @@ def _(f):
         check(not os.path.exists(f.path(left)), left, "was written")
 
 
+@step("doctor says what to mend")
+def _(f):
+    def doctor(*words, identity=f.dialer, code=FAILED, env=None):
+        done = f.run("weft", "doctor", *(("--identity", identity) if identity else ()), env=env)
+        check(done.code == code and done.out.endswith("services are tried by: weft status\n"), done)
+        for word in words:
+            check(word in done.out, f"says nothing of {word!r}:", done)
+        return done
+
+    doctor("ok    clock\n", "ok    router r1: answers", code=OK)
+    late = doctor("look expired, both", "is this machine's clock right?", env=faked("+400d"))
+    check(late.out.count("BAD") == 1, "the clock explains the rest:", late)
+    f.must("weft", "login", f"127.0.0.1:{f.control}", *f.as_admin)
+    doctor("note  grants: none", identity=None, code=OK)
+    os.remove(f.path("config", "weft", "login.json"))
+    doctor("BAD   grants: none", identity=f.admin_file)
+    f.admin("identity", "disable", "web-dialer")
+    told = "web-dialer was disabled, or its key revoked: an administrator can enable it"
+    doctor(f"BAD   controller: {told}", f"BAD   router r1: {told}")
+    f.admin("identity", "enable", "web-dialer")
+
+
 @step("no answer in time is status 6")
 def _(f):
     mute = Tcp(lambda connection: time.sleep(20))

@@ -180,21 +180,53 @@ static bool begins_with_words(const char *name, const char *words)
     return strncmp(name, words, len) == 0 && (name[len] == ' ' || name[len] == 0 || len == 0);
 }
 
+/* A line of a table as a sentence. */
+static void print_sentence(FILE *out, const char *text)
+{
+    size_t len = strlen(text);
+    if (len != 0)
+        fprintf(out, "%c%s%s\n", toupper((unsigned char)text[0]), text + 1,
+                text[len - 1] == '.' ? "" : ".");
+}
+
 static void print_command_help(FILE *out, const struct wf_program *p, const struct wf_command *c)
 {
-    fprintf(out, "usage: %s%s%s%s%s\n\n%s\n", p->name, *c->name ? " " : "", c->name,
-            *c->arguments ? " " : "", c->arguments, c->help);
+    fprintf(out, "usage: %s%s%s%s%s\n\n", p->name, *c->name ? " " : "", c->name,
+            *c->arguments ? " " : "", c->arguments);
+    print_sentence(out, c->help);
     if (c->options != NULL && c->options->name != NULL) {
-        fputs("\noptions (each is also a variable: --token-out is WEFT_TOKEN_OUT)\n", out);
+        fprintf(out, "\noptions (each is also a variable: --%s is %s)\n", c->options->name,
+                variable(c->options->name));
         print_options(out, c->options);
     }
-    if (p->options != NULL && p->options->name != NULL) {
-        fputs("\ncommon options\n", out);
-        print_options(out, p->options);
-    }
+    fputs("\ncommon options\n", out);
+    print_options(out, p->options);
     print_options(out, built_in);
     if (c->example != NULL)
         fprintf(out, "\nexample\n  %s\n", c->example);
+}
+
+/* What every program has besides its own rows. */
+static const struct {
+    const char *name, *arguments, *help, *example;
+} tools[] = {
+    {"completion", "bash|zsh|fish", "a completion script for a shell", "completion bash"},
+    {"man", "", "the manual page, in man(7) form", "man"},
+};
+#define TOOLS (sizeof tools / sizeof *tools)
+
+static bool print_tool_help(FILE *out, const struct wf_program *p, const char *name)
+{
+    for (size_t i = 0; i < TOOLS; i++) {
+        if (strcmp(tools[i].name, name) != 0)
+            continue;
+        fprintf(out, "usage: %s %s%s%s\n\n", p->name, name, *tools[i].arguments ? " " : "",
+                tools[i].arguments);
+        print_sentence(out, tools[i].help);
+        fprintf(out, "\nexample\n  %s %s\n", p->name, tools[i].example);
+        return true;
+    }
+    return false;
 }
 
 /* The commands that begin with these words ("": all). Returns how many there are. */
@@ -205,20 +237,25 @@ static size_t print_group_help(FILE *out, const struct wf_program *p, const char
     for (const struct wf_command *c = p->commands; c->name != NULL; c++) {
         if (!begins_with_words(c->name, words))
             continue;
-        if (n++ == 0)
-            fprintf(out, "usage: %s %s%sCOMMAND ...\n\n%s\n\ncommands\n", p->name, words,
-                    *words ? " " : "", p->summary);
+        if (n++ == 0) {
+            fprintf(out, "usage: %s %s%sCOMMAND ...\n\n", p->name, words, *words ? " " : "");
+            print_sentence(out, p->summary);
+            fputs("\ncommands\n", out);
+        }
         char left[96];
-        snprintf(left, sizeof left, "%s %s", c->name, c->arguments);
+        snprintf(left, sizeof left, "%s%s%s", c->name, *c->arguments ? " " : "", c->arguments);
         fprintf(out, "  %-44s %s\n", left, c->help);
         if (example == NULL)
             example = c->example;
     }
     if (n == 0)
         return 0;
-    if (*words == 0)
-        fprintf(out, "  %-44s %s\n  %-44s %s\n", "completion bash|zsh|fish",
-                "a completion script for a shell", "man", "the manual page, in man(7) form");
+    for (size_t i = 0; i < TOOLS && *words == 0; i++) {
+        char left[96];
+        snprintf(left, sizeof left, "%s%s%s", tools[i].name, *tools[i].arguments ? " " : "",
+                 tools[i].arguments);
+        fprintf(out, "  %-44s %s\n", left, tools[i].help);
+    }
     fprintf(out, "\n%s [COMMAND] --help tells more.\n", p->name);
     if (example != NULL)
         fprintf(out, "\nexample\n  %s\n", example);
@@ -287,18 +324,60 @@ static weft_err print_completion(const struct wf_program *p, const char *shell, 
     return WEFT_OK;
 }
 
+/* Text as roff takes it: its own marks escaped, dashes as they are typed. */
+static void print_roff(const char *text)
+{
+    for (; *text != 0; text++) {
+        if (*text == '-')
+            fputs("\\-", stdout);
+        else if (*text == '\\')
+            fputs("\\e", stdout);
+        else
+            putchar(*text);
+    }
+}
+
+static void print_man_options(const struct wf_option *o)
+{
+    for (; o != NULL && o->name != NULL; o++) {
+        fputs(".br\n\\-\\-", stdout);
+        print_roff(o->name);
+        if (o->kind != WF_OPTION_FLAG)
+            printf(" %s%s", o->value, o->kind == WF_OPTION_LIST ? "..." : "");
+        fputs(": ", stdout);
+        print_roff(o->help);
+        putchar('\n');
+    }
+}
+
 static void print_man(const struct wf_program *p)
 {
     printf(".TH \"%s\" 1 \"\" \"Weft %s\"\n.SH NAME\n%s \\- %s\n.SH COMMANDS\n", p->name,
            WEFT_VERSION, p->name, p->summary);
     for (const struct wf_command *c = p->commands; c->name != NULL; c++) {
-        printf(".TP\n.B %s %s\n.I %s\n\n%s\n", p->name, c->name, c->arguments, c->help);
-        for (const struct wf_option *o = c->options; o != NULL && o->name != NULL; o++)
-            printf(".br\n\\-\\-%s %s: %s\n", o->name, o->value != NULL ? o->value : "", o->help);
+        printf(".TP\n.B %s %s\n", p->name, c->name);
+        if (*c->arguments != 0) {
+            fputs(".I ", stdout);
+            print_roff(c->arguments);
+            putchar('\n');
+        }
+        putchar('\n');
+        print_roff(c->help);
+        putchar('\n');
+        print_man_options(c->options);
+        if (c->example != NULL) {
+            fputs(".br\nExample: ", stdout);
+            print_roff(c->example);
+            putchar('\n');
+        }
     }
+    puts(".SH OPTIONS OF EVERY COMMAND\nThose marked ... may be given often.");
+    print_man_options(p->options);
+    print_man_options(built_in);
     printf(".SH EXIT STATUS\n0 done, 1 failed, 2 usage, 3 refused by policy, 4 not reachable, "
            "5 credential, 6 timed out\n.SH ENVIRONMENT\nEach option is also a variable: "
-           "\\-\\-token\\-out is WEFT_TOKEN_OUT.\n");
+           "\\-\\-%s is %s.\n",
+           "log\\-level", variable("log-level"));
 }
 
 /* ---- parsing */
@@ -433,6 +512,45 @@ static bool wants(int argc, char **argv, const char *a, const char *b)
     return false;
 }
 
+/* `help`, and `help` before the words of a command, a group or a tool. */
+static int run_help(const struct wf_program *p, int argc, char **argv)
+{
+    wf_why why = {""};
+    char words[128] = "";
+    size_t count;
+    const struct wf_command *c = match(p, argc, argv, &count);
+    if (c != NULL && *c->name != 0) {
+        print_command_help(stdout, p, c);
+        return 0;
+    }
+    for (int i = 0; i < argc && argv[i][0] != '-'; i++) {
+        size_t at = strlen(words);
+        snprintf(words + at, sizeof words - at, "%s%s", at != 0 ? " " : "", argv[i]);
+    }
+    if (print_tool_help(stdout, p, words) || print_group_help(stdout, p, words) != 0)
+        return 0;
+    weft_err err =
+        wf_fail(&why, WEFT_EUSAGE, "unknown command \"%s\"; %s --help lists them", words, p->name);
+    return fail(p, NULL, err, &why);
+}
+
+/* An option that stands before everything else: known or not, and where it belongs. */
+static weft_err refuse_option_first(const struct wf_program *p, int argc, char **argv, wf_why *why)
+{
+    const struct wf_command *c = NULL;
+    size_t words;
+    for (int i = 1; i < argc && (c == NULL || *c->name == 0); i++)
+        c = match(p, argc - i, argv + i, &words);
+    const char *name = argv[0] + strspn(argv[0], "-");
+    const struct wf_option *option = find_option(p, c, name, strcspn(name, "="));
+    if (option == NULL)
+        return wf_fail(why, WEFT_EUSAGE, "unknown option %s; %s --help lists the commands", argv[0],
+                       p->name);
+    return wf_fail(why, WEFT_EUSAGE, "options come after the command: %s %s --%s%s%s", p->name,
+                   c != NULL ? c->name : "COMMAND", option->name, option->value != NULL ? " " : "",
+                   option->value != NULL ? option->value : "");
+}
+
 /* What stands before any command: help, version, completion, man. Returns -1 to go on. */
 static int without_command(const struct wf_program *p, int argc, char **argv)
 {
@@ -442,8 +560,10 @@ static int without_command(const struct wf_program *p, int argc, char **argv)
         size_t at = strlen(words);
         snprintf(words + at, sizeof words - at, "%s%s", at != 0 ? " " : "", argv[i]);
     }
-    if (wants(argc, argv, "--help", "-h") || strcmp(words, "help") == 0) {
-        if (print_group_help(stdout, p, strcmp(words, "help") == 0 ? "" : words) != 0)
+    if (argc >= 1 && strcmp(argv[0], "help") == 0)
+        return run_help(p, argc - 1, argv + 1);
+    if (wants(argc, argv, "--help", "-h")) {
+        if (print_tool_help(stdout, p, words) || print_group_help(stdout, p, words) != 0)
             return 0;
     } else if (wants(argc, argv, "--version", NULL)) {
         printf("%s %s\n", p->name, WEFT_VERSION);
@@ -463,8 +583,7 @@ static int without_command(const struct wf_program *p, int argc, char **argv)
     }
     weft_err err = WEFT_EUSAGE;
     if (words[0] == 0)
-        (void)wf_fail(&why, err, "unknown option %s; %s --help lists the commands", argv[0],
-                      p->name);
+        (void)refuse_option_first(p, argc, argv, &why);
     else if (print_group_help(stderr, p, words) != 0)
         return weft_err_exit_status(err);
     else

@@ -180,6 +180,48 @@ static void a_double_dash_ends_the_flags(void **state)
     assert_string_equal(told, "create --stay roles=- stay=0 retry=7");
 }
 
+static void help_before_a_command_is_help_behind_it(void **state)
+{
+    static char behind[sizeof out_text];
+    (void)state;
+    assert_int_equal(RUN("identity", "create", "--help"), 0);
+    memcpy(behind, out_text, sizeof behind);
+    assert_non_null(strstr(behind, "Makes one.\n"));
+    assert_non_null(strstr(behind, "--roles is WEFT_ROLES"));
+    assert_int_equal(RUN("help", "identity", "create"), 0);
+    assert_string_equal(out_text, behind);
+    assert_int_equal(RUN("refused", "--help"), 0);
+    assert_null(strstr(out_text, "variable")); /* there is no option to show it by */
+    assert_int_equal(RUN("help", "identity"), 0);
+    assert_non_null(strstr(out_text, "usage: prog identity COMMAND"));
+    assert_int_equal(RUN("completion", "--help"), 0);
+    assert_non_null(strstr(out_text, "usage: prog completion bash|zsh|fish\n"));
+    assert_int_equal(RUN("man", "--help"), 0);
+    assert_non_null(strstr(out_text, "usage: prog man\n"));
+    assert_int_equal(RUN("help", "nonsense"), 2);
+    assert_string_equal(err_text, "prog: unknown command \"nonsense\"; prog --help lists them\n");
+}
+
+static void an_option_before_the_command_is_told_its_place(void **state)
+{
+    (void)state;
+    assert_int_equal(RUN("--who", "a.json", "identity", "create", "x"), 2);
+    assert_string_equal(err_text,
+                        "prog: options come after the command: prog identity create --who FILE\n");
+    assert_int_equal(RUN("--log-level=info"), 2);
+    assert_string_equal(err_text,
+                        "prog: options come after the command: prog COMMAND --log-level LEVEL\n");
+}
+
+static void the_manual_has_common_options_examples_and_marks_lists(void **state)
+{
+    (void)state;
+    assert_int_equal(RUN("man"), 0);
+    assert_non_null(strstr(out_text, "\\-\\-header K:V...: headers\n"));
+    assert_non_null(strstr(out_text, "Example: prog identity create x\n"));
+    assert_non_null(strstr(out_text, "\\-\\-log\\-level LEVEL: "));
+}
+
 static void completions_come_for_three_shells_and_no_other(void **state)
 {
     (void)state;
@@ -203,6 +245,9 @@ int main(void)
         cmocka_unit_test(an_error_ends_with_its_exit_status_and_one_line),
         cmocka_unit_test(help_stands_on_each_level),
         cmocka_unit_test(a_double_dash_ends_the_flags),
+        cmocka_unit_test(help_before_a_command_is_help_behind_it),
+        cmocka_unit_test(an_option_before_the_command_is_told_its_place),
+        cmocka_unit_test(the_manual_has_common_options_examples_and_marks_lists),
         cmocka_unit_test(completions_come_for_three_shells_and_no_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -70,8 +70,7 @@ weft_err wf_credential_load(const char *text, struct pki_identity *out, wf_why *
     if (text == NULL)
         text = getenv("WEFT_IDENTITY");
     if (text == NULL || text[0] == '\0')
-        return wf_fail(why, WEFT_EUSAGE,
-                       "no identity: name a file with --identity or WEFT_IDENTITY");
+        return wf_fail(why, WEFT_EUSAGE, "no identity: set WEFT_IDENTITY to an identity file");
     while (*text == ' ' || *text == '\n' || *text == '\r' || *text == '\t')
         text++;
     weft_err err;

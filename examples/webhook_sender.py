@@ -26,7 +26,11 @@ class WeftError(Exception):
         self.status = weft.weft_err_exit_status(code)
 
 
-weft = ctypes.CDLL(os.environ.get("WEFT_LIBRARY", "libweft.so.0"))
+LIBRARY = os.environ.get("WEFT_LIBRARY", "libweft.so.0")
+try:
+    weft = ctypes.CDLL(LIBRARY)
+except OSError as error:
+    sys.exit(f"{error}: install Weft, or set WEFT_LIBRARY to the path of libweft.so")
 PTR, OUT = ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)
 WHY = ctypes.POINTER(Why)
 weft.weft_client_open.argtypes = [ctypes.c_char_p, OUT, WHY]

@@ -43,7 +43,7 @@ static weft_stream *stream_of(struct wf_wait *wait)
 static weft_err send_setup(weft_stream *s, wf_edge *edge, const struct wf_grant *grant, wf_why *why)
 {
     struct wf_dial *dial = s->dial;
-    uint64_t window = wf_edge_window(edge);
+    uint64_t window = wf_stream_window(s, edge);
     dial->router = wf_edge_router(edge)->router;
     s->session_id = wf_id_random(); /* a dial afresh is another session */
     s->window_cap = window;

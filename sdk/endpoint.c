@@ -327,6 +327,10 @@ weft_err weft_endpoint_open(const struct weft_options *options, weft_endpoint **
         return wf_fail(why, WEFT_ENOMEM, "no memory for an endpoint");
     pki_identity_init(&e->identity);
     wf_list_init(&e->streams);
+    wf_list_init(&e->deciding);
+    e->decisions_max = WF_DECISIONS_MAX;
+    e->decisions_per_peer_max = WF_DECISIONS_PER_PEER_MAX;
+    e->promise_max = WF_PROMISE_MAX;
     wf_list_init(&e->listeners);
     wf_list_init(&e->controller.fetches);
     wf_list_init(&e->routers.waiting);

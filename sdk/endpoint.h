@@ -20,6 +20,15 @@
 
 /* Dials that come in and have shown no certificate yet: what a router can make a host hold. */
 #define WF_GREETINGS_MAX 4096u
+/* Verified dials that the application has yet to answer: of all dialers, and of one identity. */
+#define WF_DECISIONS_MAX 4096u
+#define WF_DECISIONS_PER_PEER_MAX 1024u
+/*
+ * What all sessions together may make us hold: credit that was given and not
+ * used, and bytes that the application has yet to take. Credit can't be taken
+ * back, so above this every further session gets no more than WF_WINDOW_MIN.
+ */
+#define WF_PROMISE_MAX (256ull * 1024ull * 1024ull)
 
 /* Nothing uses it any more for this long: it is closed. */
 #define WF_IDLE_CLOSE_MS 60000u
@@ -86,6 +95,11 @@ struct weft_endpoint {
     struct wf_routers routers;
     wf_node streams;
     unsigned greetings; /* streams whose dialer is not known yet */
+    wf_node deciding;   /* streams that the application has yet to answer */
+    unsigned decisions; /* how many these are */
+    unsigned decisions_max, decisions_per_peer_max;
+    uint64_t promised; /* bytes: the sum over all sessions of wf_session_promise */
+    uint64_t promise_max;
     wf_node listeners;
     wf_timer *house; /* owned */
     struct wf_job closing;

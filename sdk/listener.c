@@ -353,10 +353,10 @@ void wf_listeners_setup(weft_endpoint *e, wf_edge *edge, wf_circuit *circuit,
     }
     s->listener = l;
     s->session_id = wf_pb_get_id(setup->session);
-    uint64_t window = wf_edge_window(edge);
+    uint64_t window = wf_stream_window(s, edge);
     if (setup->window < window)
         window = setup->window;
-    s->window_cap = window;
+    s->window_cap = setup->window < WF_WINDOW_DEFAULT ? setup->window : WF_WINDOW_DEFAULT;
 
     weft_err err = wf_stream_open_session(s, &l->service, &l->instance, false, grant, window, &why);
     if (err == WEFT_OK)
@@ -393,14 +393,33 @@ turn_away:
     wf_stream_post(s, WF_DUE_FREE);
 }
 
+/* Dials of this identity that the application has yet to answer. */
+static unsigned decisions_of(const weft_endpoint *e, const wf_id *peer)
+{
+    unsigned count = 0;
+    for (wf_node *n = e->deciding.next; n != &e->deciding; n = n->next) {
+        const weft_stream *s = wf_container_of(n, weft_stream, deciding);
+        count += wf_id_equal(&wf_session_peer(s->session)->id, peer);
+    }
+    return count;
+}
+
 void wf_listener_offer(weft_stream *s)
 {
+    weft_endpoint *e = s->endpoint;
     weft_listener *l = s->listener;
     if (s->timer != NULL)
         wf_timer_stop(s->timer);
     wf_stream_move(s, WF_STREAM_DECISION);
     if (l == NULL || l->is_closed) {
         weft_stream_refuse(s, WEFT_ENOHOST, "the service is being unbound");
+        return;
+    }
+    /* A backend that answers slowly, and dialers that don't wait for each other. */
+    if (e->decisions > e->decisions_max ||
+        (e->decisions > e->decisions_per_peer_max &&
+         decisions_of(e, &wf_session_peer(s->session)->id) > e->decisions_per_peer_max)) {
+        weft_stream_refuse(s, WEFT_EBUSY, "too many dials wait for an answer here");
         return;
     }
     l->handler->incoming(l, l->arg, s, &s->peer);

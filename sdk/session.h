@@ -118,6 +118,8 @@ void wf_session_reset(wf_session *session, weft_err code, const char *reason);
 void wf_session_resume(wf_session *session);
 /* Bytes of DATA that the application has yet to take. */
 size_t wf_session_held(const wf_session *session);
+/* Bytes that it may yet make us hold: held ones, and credit that the other side has not used. */
+uint64_t wf_session_promise(const wf_session *session);
 /* Both directions have ended: ours by wf_session_end, theirs by an END that the application saw. */
 bool wf_session_both_ended(const wf_session *session);
 

@@ -216,6 +216,12 @@ size_t wf_session_held(const wf_session *s)
     return s->held.len - s->held_at;
 }
 
+uint64_t wf_session_promise(const wf_session *s)
+{
+    uint64_t unused = s->state != WF_SESSION_OVER ? s->flow.granted - s->flow.received : 0;
+    return unused + wf_session_held(s);
+}
+
 bool wf_session_both_ended(const wf_session *s)
 {
     return s->out != WF_HALF_OPEN && s->in == WF_HALF_ENDED;

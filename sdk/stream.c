@@ -43,7 +43,43 @@ void wf_stream_move(weft_stream *s, enum wf_stream_state to)
 {
     assert(legal_moves[s->state] & (1u << to));
     s->endpoint->greetings -= s->state == WF_STREAM_GREETING;
+    if (s->state == WF_STREAM_DECISION) {
+        wf_list_remove(&s->deciding);
+        s->endpoint->decisions--;
+    } else if (to == WF_STREAM_DECISION) {
+        wf_list_push(&s->endpoint->deciding, &s->deciding);
+        s->endpoint->decisions++;
+    }
     s->state = to;
+}
+
+/* ---- what the endpoint promises */
+
+/* After whatever may have changed what the session can make us hold. */
+static void count_promise(weft_stream *s)
+{
+    uint64_t promise = s->session != NULL ? wf_session_promise(s->session) : 0;
+    s->endpoint->promised += promise - s->promised;
+    s->promised = promise;
+}
+
+uint64_t wf_stream_window(const weft_stream *s, wf_edge *edge)
+{
+    const weft_endpoint *e = s->endpoint;
+    uint64_t window = wf_edge_window(edge);
+    uint64_t others = e->promised - s->promised;
+    uint64_t left = others < e->promise_max ? e->promise_max - others : 0;
+    if (window > left)
+        window = left;
+    return window < WF_WINDOW_MIN ? WF_WINDOW_MIN : window;
+}
+
+static void share_window(weft_stream *s)
+{
+    if (s->circuit == NULL)
+        return;
+    uint64_t share = wf_stream_window(s, wf_circuit_edge(s->circuit));
+    wf_session_set_window(s->session, share < s->window_cap ? share : s->window_cap);
 }
 
 static bool is_dialing(const weft_stream *s)
@@ -86,6 +122,7 @@ void wf_stream_drop(weft_stream *s)
     s->circuit = NULL;
     wf_session_free(s->session);
     s->session = NULL;
+    count_promise(s);
     wf_buf_fini(&s->first);
 }
 
@@ -218,7 +255,9 @@ static void run(struct wf_job *job)
     if ((due & WF_DUE_OPENED) && s->state == WF_STREAM_OPEN)
         s->handler->opened(s, s->arg, &s->peer);
     if ((due & WF_DUE_RESUME) && s->state == WF_STREAM_OPEN) {
+        share_window(s);
         wf_session_resume(s->session);
+        count_promise(s);
         end_if_over(s);
     }
     if ((due & WF_DUE_WRITABLE) && s->state == WF_STREAM_OPEN)
@@ -365,6 +404,7 @@ static void on_over(void *arg, weft_err err, const char *why)
     if (s->circuit != NULL)
         wf_circuit_close(s->circuit, err);
     s->circuit = NULL;
+    count_promise(s);
     switch (s->state) {
     case WF_STREAM_GRANT:
     case WF_STREAM_ROUTER:
@@ -437,6 +477,7 @@ weft_err wf_stream_open_session(weft_stream *s, const wf_id *service, const wf_i
     };
     weft_err err = wf_session_new(&config, &s->session, why);
     wf_signed_free(floors);
+    count_promise(s);
     if (err == WEFT_OK) {
         s->grant_expiry = grant->grant.expiry;
         s->grant_epoch = grant->grant.epoch;
@@ -446,19 +487,12 @@ weft_err wf_stream_open_session(weft_stream *s, const wf_id *service, const wf_i
 
 /* ---- the circuit speaks */
 
-static void share_window(weft_stream *s)
-{
-    if (s->circuit == NULL)
-        return;
-    uint64_t share = wf_edge_window(wf_circuit_edge(s->circuit));
-    wf_session_set_window(s->session, share < s->window_cap ? share : s->window_cap);
-}
-
 static void on_circuit_data(void *arg, const uint8_t *data, size_t len)
 {
     weft_stream *s = arg;
     share_window(s);
     wf_session_input(s->session, data, len, wf_now_wall_ms());
+    count_promise(s);
     end_if_over(s);
 }
 
@@ -471,6 +505,7 @@ static void on_answered(void *arg, const Weft__Wire__SetupReply *reply)
     if (reply->window < s->window_cap)
         s->window_cap = reply->window;
     wf_session_answered(s->session, reply->window, &instance);
+    count_promise(s);
     if (reply->first.len > 0)
         on_circuit_data(s, reply->first.data, reply->first.len);
 }

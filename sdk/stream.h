@@ -45,6 +45,7 @@ struct wf_dial {
 
 struct weft_stream {
     wf_node node;            /* in endpoint->streams */
+    wf_node deciding;        /* in endpoint->deciding, while in WF_STREAM_DECISION */
     weft_endpoint *endpoint; /* borrowed: outlives us */
     enum wf_stream_state state;
     unsigned due;
@@ -64,6 +65,7 @@ struct weft_stream {
     uint64_t started;       /* mono ms, when it opened */
     uint64_t closing_since; /* mono ms, when only close_notify was left to come; 0: not yet */
     uint64_t window_cap;    /* a router may have lowered it */
+    uint64_t promised;      /* of the session, as counted in the endpoint */
     uint64_t grant_expiry;  /* of ours, as the other side knows it */
     uint64_t grant_epoch;   /* the same grant's */
     wf_id session_id;
@@ -88,6 +90,9 @@ weft_err wf_stream_set_timer(weft_stream *stream, uint64_t ms);
 void wf_stream_drop(weft_stream *stream);
 extern const struct wf_session_handler wf_stream_session_handler;
 extern const struct wf_circuit_handler wf_stream_circuit_handler;
+/* How far the other side may run ahead of us: the edge's share, within what the endpoint may
+ * promise. */
+uint64_t wf_stream_window(const weft_stream *stream, wf_edge *edge);
 /* What a session of the stream is made of. */
 weft_err wf_stream_open_session(weft_stream *stream, const wf_id *service, const wf_id *instance,
                                 bool datagram, const struct wf_grant *grant, uint64_t window,

@@ -120,10 +120,12 @@ static void carry(struct stage *s, struct pki_identity *identity, const struct a
     wf_signed_free(grant);
 }
 
-/* An endpoint of this node that carries both grants and the router's record. */
-static weft_endpoint *endpoint(struct stage *s, const struct authority_node *node,
-                               const Weft__Wire__Signed *member, Weft__Wire__Role role)
+weft_endpoint *stage_endpoint(struct stage *s, const struct authority_node *node,
+                              Weft__Wire__Role role)
 {
+    char text[WF_ADDRESS_TEXT];
+    const char *address = wf_address_text(&s->address, text);
+    Weft__Wire__Signed *member = authority_member(&s->a, &s->router_node, &address, 1);
     struct pki_identity identity;
     struct weft_options options = {.loop = &s->loop, .state_dir = "", .dial_timeout_ms = 5000};
     weft_endpoint *out;
@@ -133,6 +135,7 @@ static weft_endpoint *endpoint(struct stage *s, const struct authority_node *nod
     carry(s, &identity, node, &s->web, "web", role);
     carry(s, &identity, node, &s->other, "other", role);
     authority_carry(&identity, &identity.members, &identity.member_count, member);
+    wf_signed_free(member);
     wf_buf_init(&json, WF_IDENTITY_FILE_MAX);
     assert_int_equal(pki_identity_put_json(&identity, &json), WEFT_OK);
     options.identity = wf_buf_cstr(&json);
@@ -185,11 +188,11 @@ void stage_open(struct stage *s)
     const char *address = wf_address_text(&s->address, text);
     Weft__Wire__Signed *member = authority_member(&s->a, &s->router_node, &address, 1);
     assert_int_equal(router_add_member(s->router, member, &why), WEFT_OK);
+    wf_signed_free(member);
 
     s->host.is_host = true;
-    s->host.endpoint = endpoint(s, &s->host_node, member, WEFT__WIRE__ROLE__ROLE_BIND);
-    s->dialer.endpoint = endpoint(s, &s->dialer_node, member, WEFT__WIRE__ROLE__ROLE_DIAL);
-    wf_signed_free(member);
+    s->host.endpoint = stage_endpoint(s, &s->host_node, WEFT__WIRE__ROLE__ROLE_BIND);
+    s->dialer.endpoint = stage_endpoint(s, &s->dialer_node, WEFT__WIRE__ROLE__ROLE_DIAL);
     assert_int_equal(
         weft_listen(s->host.endpoint, "web", &listener_handler, s, &s->listeners[0], &why),
         WEFT_OK);

@@ -47,6 +47,9 @@ struct stage {
 
 void stage_open(struct stage *s);
 void stage_close(struct stage *s);
+/* An endpoint of this node that carries a grant for each service and the router's record. */
+weft_endpoint *stage_endpoint(struct stage *s, const struct authority_node *node,
+                              Weft__Wire__Role role);
 /* Binds "web" (again, after its listener was closed). */
 weft_err stage_listen(struct stage *s);
 

@@ -97,7 +97,8 @@ start() {
 
 # Three hosts joined by one network, or this one host when that is not allowed.
 tag=$$
-if [ "$(id -u)" = 0 ] && ip netns add "weft-hub-$tag" 2>/dev/null; then
+if [ "$(id -u)" = 0 ] && ip netns add "weft-hub-$tag" 2>/dev/null && names=("weft-hub-$tag") &&
+    ip netns exec "weft-hub-$tag" true 2>/dev/null; then
     names=("weft-hub-$tag" "weft-receiver-$tag" "weft-sender-$tag")
     ip netns add "${names[1]}"
     ip netns add "${names[2]}"

@@ -33,6 +33,17 @@ static uint32_t only_here(void *arg, const wf_id *id)
     return UINT32_MAX;
 }
 
+/* The terminator that a circuit goes to, if it is still there. */
+static struct terminator *host_of(struct router *router, const struct circuit *circuit)
+{
+    struct bind_key key = {.service = circuit->service,
+                           .subject = circuit->host,
+                           .instance = circuit->instance,
+                           .router = circuit->host_router};
+
+    return binds_find(&router->binds, &key);
+}
+
 void dial_ended(void *arg, const struct circuit *circuit)
 {
     struct router *router = arg;
@@ -40,7 +51,7 @@ void dial_ended(void *arg, const struct circuit *circuit)
 
     if (wf_id_is_zero(&circuit->host_router))
         return;
-    terminator = binds_find(&router->binds, &circuit->instance, &circuit->host_router);
+    terminator = host_of(router, circuit);
     if (terminator != NULL && terminator->circuits > 0)
         terminator->circuits--;
 }
@@ -52,7 +63,7 @@ void dial_host_missing(void *arg, const struct circuit *circuit)
 
     if (wf_id_is_zero(&circuit->host_router))
         return;
-    terminator = binds_find(&router->binds, &circuit->instance, &circuit->host_router);
+    terminator = host_of(router, circuit);
     if (terminator != NULL && terminator->wire == NULL)
         binds_remove(&router->binds, terminator);
 }
@@ -104,6 +115,7 @@ static void go(struct router *router, struct wire *in, wf_link *link,
                Weft__Wire__Setup *onward)
 {
     struct terminator *terminator;
+    struct bind_key key;
     wf_why why = {""};
     weft_err err;
 
@@ -114,7 +126,11 @@ static void go(struct router *router, struct wire *in, wf_link *link,
     }
     if (wf_id_is_zero(&about->host_router))
         return;
-    terminator = binds_find(&router->binds, &about->instance, &about->host_router);
+    key = (struct bind_key){.service = wf_pb_get_id(setup->service_id),
+                            .subject = about->host,
+                            .instance = about->instance,
+                            .router = about->host_router};
+    terminator = binds_find(&router->binds, &key);
     if (terminator != NULL)
         terminator->circuits++;
 }

@@ -71,7 +71,8 @@ static void take_bind(struct edge *edge, const Weft__Wire__Bind *message)
     struct terminator *terminator, *old;
     struct pki_subject host;
     struct pki_bind bind;
-    bool learned = false;
+    struct bind_key key;
+    bool learned = false, is_news;
     wf_why why = {""};
     weft_err err;
 
@@ -89,7 +90,10 @@ static void take_bind(struct edge *edge, const Weft__Wire__Bind *message)
         bind_reply(edge, message->request, err, admission_sentence(err));
         return;
     }
-    old = binds_find(&router->binds, &bind.instance, &bind.router);
+    key = bind_key(&bind);
+    old = binds_find(&router->binds, &key);
+    /* The others have heard the same already; saying it again would let one link busy them all. */
+    is_news = old == NULL || bind.sequence > old->bind.sequence;
     if (edge->bind_count >= WF_BINDS_PER_LINK && (old == NULL || old->wire != &edge->wire)) {
         router->counters.binds_refused++;
         bind_reply(edge, message->request, WEFT_ELIMIT, "too many binds on this link");
@@ -98,7 +102,7 @@ static void take_bind(struct edge *edge, const Weft__Wire__Bind *message)
     if (old != NULL) /* its place in its edge's list goes with it if it is replaced */
         wf_container_of(old->wire, struct edge, wire)->bind_count--;
     err = binds_add(&router->binds, &bind, &host, message->bind, message->grant,
-                    wf_link_peer_chain(edge->link), &edge->wire, &terminator, &learned);
+                    wf_link_peer_chain(edge->link), BIND_EDGE, &edge->wire, &terminator, &learned);
     if (old != NULL && !learned)
         wf_container_of(old->wire, struct edge, wire)->bind_count++;
     if (err != WEFT_OK || !learned) {
@@ -113,16 +117,17 @@ static void take_bind(struct edge *edge, const Weft__Wire__Bind *message)
     router_sweep_by(router, bind.expiry);
     wf_log_debug("bound: %s by %s", bind.grant.service_name, who->name);
     bind_reply(edge, message->request, WEFT_OK, "");
-    peers_flood_bind(router, terminator, NULL);
+    if (is_news)
+        peers_flood_bind(router, terminator, NULL);
 }
 
 void edge_unbind(struct router *router, struct terminator *terminator)
 {
-    wf_id instance = terminator->bind.instance;
+    struct bind_key key = bind_key(&terminator->bind);
 
     if (terminator->wire != NULL) {
         wf_container_of(terminator->wire, struct edge, wire)->bind_count--;
-        peers_flood_unbind(router, &instance, 1);
+        peers_flood_unbind(router, &key, 1);
     }
     binds_remove(&router->binds, terminator);
 }
@@ -130,12 +135,15 @@ void edge_unbind(struct router *router, struct terminator *terminator)
 static void take_unbind(struct edge *edge, const Weft__Wire__Unbind *message)
 {
     wf_id instance = wf_pb_get_id(message->instance);
-    struct terminator *terminator =
-        binds_find(&edge->router->binds, &instance, &edge->router->identity.id);
 
-    /* One that went by itself meanwhile is no breach. */
-    if (terminator != NULL && terminator->wire == &edge->wire)
-        edge_unbind(edge->router, terminator);
+    /* Only its own; one that went by itself meanwhile is no breach. */
+    for (wf_node *n = edge->binds.next, *next; n != &edge->binds; n = next) {
+        struct terminator *terminator = wf_container_of(n, struct terminator, in_edge);
+
+        next = n->next;
+        if (wf_id_equal(&terminator->bind.instance, &instance))
+            edge_unbind(edge->router, terminator);
+    }
 }
 
 /* ---- what comes */
@@ -192,17 +200,17 @@ static void edge_drained(wf_link *link, void *arg)
 /* All binds of an edge that goes. */
 static void drop_binds(struct edge *edge)
 {
-    wf_id instances[WF_TERMINATORS_MAX];
+    struct bind_key keys[WF_TERMINATORS_MAX];
     size_t count = 0;
 
     while (!wf_list_is_empty(&edge->binds)) {
         struct terminator *terminator =
             wf_container_of(edge->binds.next, struct terminator, in_edge);
 
-        instances[count++] = terminator->bind.instance;
+        keys[count++] = bind_key(&terminator->bind);
         binds_remove(&edge->router->binds, terminator);
         if (count == WF_TERMINATORS_MAX || wf_list_is_empty(&edge->binds)) {
-            peers_flood_unbind(edge->router, instances, count);
+            peers_flood_unbind(edge->router, keys, count);
             count = 0;
         }
     }

@@ -124,7 +124,7 @@ void peers_flood(struct router *router, const Weft__Wire__Control *message,
                  const struct peer *except);
 void peers_flood_bind(struct router *router, const struct terminator *terminator,
                       const struct peer *except);
-void peers_flood_unbind(struct router *router, const wf_id *instances, size_t count);
+void peers_flood_unbind(struct router *router, const struct bind_key *keys, size_t count);
 void peer_cut(struct router *router, struct peer *peer, weft_err err, const char *reason);
 
 /* ---- linkstate.c */

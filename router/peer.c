@@ -92,16 +92,21 @@ void peers_flood_bind(struct router *router, const struct terminator *terminator
     send_terminators(router, &message, NULL, except);
 }
 
-void peers_flood_unbind(struct router *router, const wf_id *instances, size_t count)
+void peers_flood_unbind(struct router *router, const struct bind_key *keys, size_t count)
 {
     Weft__Wire__Terminators message = WEFT__WIRE__TERMINATORS__INIT;
-    ProtobufCBinaryData ids[WF_TERMINATORS_MAX];
+    Weft__Wire__Withdrawal views[WF_TERMINATORS_MAX], *list[WF_TERMINATORS_MAX];
 
     assert(count > 0 && count <= WF_TERMINATORS_MAX);
-    for (size_t i = 0; i < count; i++)
-        ids[i] = wf_pb_id(&instances[i]);
+    for (size_t i = 0; i < count; i++) {
+        weft__wire__withdrawal__init(&views[i]);
+        views[i].service_id = wf_pb_id(&keys[i].service);
+        views[i].subject = wf_pb_id(&keys[i].subject);
+        views[i].instance = wf_pb_id(&keys[i].instance);
+        list[i] = &views[i];
+    }
     message.n_remove = count;
-    message.remove = ids;
+    message.remove = list;
     send_terminators(router, &message, NULL, NULL);
 }
 
@@ -185,7 +190,8 @@ static void take_one(struct router *router, struct peer *from,
     if (err == WEFT_OK && wf_id_equal(&bind.router, &router->identity.id))
         err = wf_fail(&why, WEFT_EREFUSED, "it is bound here, or was");
     if (err == WEFT_OK)
-        err = binds_add(&router->binds, &bind, &host, message->bind, message->grant, chain, NULL,
+        err = binds_add(&router->binds, &bind, &host, message->bind, message->grant, chain,
+                        wf_id_equal(&bind.router, &from->id) ? BIND_HOLDER : BIND_OTHER, NULL,
                         &terminator, &learned);
     pki_chain_free(chain);
     if (err != WEFT_OK) {
@@ -204,9 +210,12 @@ static void take_terminators(struct router *router, struct peer *from,
                              const Weft__Wire__Terminators *message)
 {
     for (size_t i = 0; i < message->n_remove; i++) {
-        wf_id instance = wf_pb_get_id(message->remove[i]);
         /* Only from the router that holds it. Others notice when it refuses a dial. */
-        struct terminator *terminator = binds_find(&router->binds, &instance, &from->id);
+        struct bind_key key = {.service = wf_pb_get_id(message->remove[i]->service_id),
+                               .subject = wf_pb_get_id(message->remove[i]->subject),
+                               .instance = wf_pb_get_id(message->remove[i]->instance),
+                               .router = from->id};
+        struct terminator *terminator = binds_find(&router->binds, &key);
 
         if (terminator != NULL && terminator->wire == NULL)
             binds_remove(&router->binds, terminator);
@@ -295,7 +304,8 @@ static void peer_up(struct peer *peer, wf_link *link, const Weft__Wire__Hello *h
 
     err = check_membership(router, link, hello, &why);
     if (err != WEFT_OK) {
-        wf_log_warn("router link with %s refused: %s", wf_link_remote(link), why.text);
+        if (router_may_log(router))
+            wf_log_warn("router link with %s refused: %s", wf_link_remote(link), why.text);
         wf_link_cut(link, err, why.text);
         return;
     }
@@ -423,8 +433,9 @@ const struct wf_link_handler *peer_accepted(struct router *router, wf_link *link
     struct peer *peer;
 
     if (wf_id_compare(&who->id, &router->identity.id) >= 0) {
-        wf_log_warn("router %s (%s) dialed us, though it is ours to dial: refused", who->name,
-                    wf_link_remote(link));
+        if (router_may_log(router))
+            wf_log_warn("router %s (%s) dialed us, though it is ours to dial: refused", who->name,
+                        wf_link_remote(link));
         return NULL;
     }
     peer = peer_new(router, &who->id);

@@ -339,7 +339,12 @@ static void rule_terminators(struct wf_check *c, const Weft__Wire__Terminators *
         is_signed(c, "add.grant", t->grant, WF_SIGNED_MAX);
         is_chain(c, "add.chain", t->n_chain, t->chain);
     }
-    are_ids(c, "remove", m->n_remove, m->remove, WF_TERMINATORS_MAX);
+    is_count(c, "remove", m->n_remove, 0, WF_TERMINATORS_MAX);
+    for (size_t i = 0; i < m->n_remove && c->err == WEFT_OK; i++) {
+        is_id(c, "remove.service_id", m->remove[i]->service_id);
+        is_id(c, "remove.subject", m->remove[i]->subject);
+        is_id(c, "remove.instance", m->remove[i]->instance);
+    }
 }
 
 static void rule_link_state(struct wf_check *c, const Weft__Wire__LinkState *m)

@@ -114,16 +114,25 @@ static void a_bind_of_another_identity_is_refused_though_it_is_genuine(void **st
     wf_signed_free(grant);
 }
 
-static void an_instance_stays_with_the_identity_that_bound_it(void **state)
+static void two_identities_with_one_instance_do_not_meet(void **state)
 {
     struct pair *p = *state;
     wf_id instance = raw_bind(&p->host, &p->s);
+    Weft__Wire__Unbind unbind = WEFT__WIRE__UNBIND__INIT;
+    Weft__Wire__Control control = WEFT__WIRE__CONTROL__INIT;
     Weft__Wire__Signed *bind =
         authority_bind(&p->f.a, &p->dialer.node, &p->f.service, &instance, &p->s.node.id);
     Weft__Wire__Signed *grant = authority_grant(&p->f.a, &p->dialer.node, &p->f.service, "web",
                                                 WEFT__WIRE__ROLE__ROLE_BIND);
 
-    assert_int_equal(raw_bind_with(&p->dialer, bind, grant), WEFT_EEXIST);
+    assert_int_equal(raw_bind_with(&p->dialer, bind, grant), WEFT_OK);
+    assert_int_equal(station_counters(&p->s)->binds, 2);
+    unbind.instance = wf_pb_id(&instance);
+    control.of_case = WEFT__WIRE__CONTROL__OF_UNBIND;
+    control.unbind = &unbind;
+    wf_link_send_control(p->dialer.link, &control);
+    fabric_wait(&p->f, 5000, station_counters(&p->s)->binds == 1);
+    raw_connect(&p->dialer, &p->host, 0); /* the host's own is the one that stayed */
     raw_dial(&p->dialer, &(struct raw_dial){.label = 5, .instance = &instance});
     fabric_wait(&p->f, 5000, p->host.setup_count == 1);
     wf_signed_free(bind);
@@ -661,7 +670,7 @@ int main(void)
         IN_PAIR(a_bind_is_refused_when_its_grant_is_for_another_service),
         IN_PAIR(a_bind_is_refused_when_it_names_another_router),
         IN_PAIR(a_bind_of_another_identity_is_refused_though_it_is_genuine),
-        IN_PAIR(an_instance_stays_with_the_identity_that_bound_it),
+        IN_PAIR(two_identities_with_one_instance_do_not_meet),
         IN_PAIR(binds_go_with_their_edge),
         IN_PAIR(unbinding_ends_dials_but_not_circuits),
         IN_PAIR(a_host_that_came_back_takes_its_bind_over),

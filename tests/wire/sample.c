@@ -91,8 +91,12 @@ static Weft__Wire__Unbind unbind = {BASE(unbind), .instance = BYTES(id_bytes)};
 static Weft__Wire__Terminator terminator = {BASE(terminator), .bind = RECORD, .grant = RECORD,
                                             ONE(chain, BLOBS)};
 static Weft__Wire__Terminator *terminators_[] = {&terminator};
+static Weft__Wire__Withdrawal withdrawal = {BASE(withdrawal), .service_id = BYTES(id_bytes),
+                                            .subject = BYTES(id_bytes),
+                                            .instance = BYTES(id_bytes)};
+static Weft__Wire__Withdrawal *withdrawals[] = {&withdrawal};
 static Weft__Wire__Terminators terminators = {BASE(terminators), ONE(add, terminators_),
-                                              ONE(remove, IDS)};
+                                              ONE(remove, withdrawals)};
 static Weft__Wire__LinkState link_state = {BASE(link_state), .state = RECORD, ONE(chain, BLOBS)};
 static Weft__Wire__Floors floors = {BASE(floors), ONE(sets, RECORDS)};
 static Weft__Wire__FloorsWanted floors_wanted = {BASE(floors_wanted), .have = 1};

@@ -230,15 +230,15 @@ static const struct wf_option check_options[] = {
 };
 
 static const struct wf_command commands[] = {
-    {"init", "", "make a fabric: authorities, keys, store, the first administrator",
+    {"init", "--home DIR", "make a fabric: authorities, keys, store, the first administrator",
      "weft-controller init --home /var/lib/weft-controller --address fabric.example.com:9338",
      init_options, 0, 0, run_init},
-    {"run", "", "serve", "weft-controller run --home /var/lib/weft-controller", run_options, 0, 0,
-     run_run},
-    {"admin", "", "make another administrator's identity file, locally",
+    {"run", "--home DIR", "serve", "weft-controller run --home /var/lib/weft-controller",
+     run_options, 0, 0, run_run},
+    {"admin", "--home DIR --out FILE", "make another administrator's identity file, locally",
      "weft-controller admin --home /var/lib/weft-controller --out admin.json", admin_options, 0, 0,
      run_admin},
-    {"check-config", "", "look whether everything is in place",
+    {"check-config", "--home DIR", "look whether everything is in place",
      "weft-controller check-config --home /var/lib/weft-controller", check_options, 0, 0,
      run_check},
     {NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},

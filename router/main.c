@@ -449,12 +449,13 @@ static const struct wf_option run_options[] = {
     {NULL, WF_OPTION_FLAG, NULL, NULL},
 };
 static const struct wf_command commands[] = {
-    {"enroll", "TOKEN.jwt|-", "redeem a token: this machine becomes a router",
+    {"enroll", "TOKEN.jwt|- --home DIR", "redeem a token: this machine becomes a router",
      "weft-router enroll router.jwt --home /var/lib/weft-router --listen 0.0.0.0:9339 "
      "--advertise router.example.org:9339",
      enroll_options, 1, 1, enroll},
-    {"run", "", "serve", "weft-router run --home /var/lib/weft-router", run_options, 0, 0, run},
-    {"check-config", "", "say whether run would start",
+    {"run", "--home DIR", "serve", "weft-router run --home /var/lib/weft-router", run_options, 0, 0,
+     run},
+    {"check-config", "--home DIR", "say whether run would start",
      "weft-router check-config --home /var/lib/weft-router", run_options, 0, 0, check_config},
     {NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},
 };

@@ -318,9 +318,9 @@ static const struct wf_command commands[] = {
     {"proxy", "LISTEN=SERVICE...", "local ports that lead to services",
      "weft-tunneler proxy 127.0.0.1:5432=db --identity dev.json", NULL, 1, CONFIG_RULES_MAX,
      run_typed},
-    {"run", "", "all of it from one file, reloaded on SIGHUP", "weft-tunneler run -c tunneler.yaml",
-     file_options, 0, 0, run_file},
-    {"check-config", "", "reads the file and says whether it is right",
+    {"run", "--config FILE.yaml", "all of it from one file, reloaded on SIGHUP",
+     "weft-tunneler run -c tunneler.yaml", file_options, 0, 0, run_file},
+    {"check-config", "--config FILE.yaml", "reads the file and says whether it is right",
      "weft-tunneler check-config -c tunneler.yaml", file_options, 0, 0, check_file},
     {NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},
 };

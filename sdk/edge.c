@@ -408,7 +408,9 @@ static void on_frame(wf_uplink *uplink, void *arg, struct wf_frame *frame)
         weft_err code = number <= WEFT_EEOF ? (weft_err)number : WEFT_EINTERNAL;
         wf_why what;
         (void)wf_fail(&what, WEFT_ELOST, "the circuit was closed: %s",
-                      code == WEFT_OK ? "the other side is through" : weft_err_sentence(code));
+                      code == WEFT_OK          ? "the other side is through"
+                      : code == WEFT_ECANCELED ? "cut by an administrator, or given up"
+                                               : weft_err_sentence(code));
         send_close(circuit, WEFT_OK);
         circuit_lose(circuit, code, what.text);
         break;

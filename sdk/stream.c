@@ -381,14 +381,14 @@ static weft_err look_at_ourselves(const weft_stream *s, weft_err err, wf_why *wh
     if (err != WEFT_ELOST && err != WEFT_ERESET)
         return err;
     if (pki_trust_check_again(e->trust, &e->self, wf_now_wall_ms(), why) == WEFT_EREVOKED)
-        return WEFT_EREVOKED;
+        return wf_wrap(why, WEFT_EREVOKED, "cut");
     const struct pki_grant *theirs = wf_session_grant(s->session);
     uint64_t floor =
         pki_floors_for_grant(pki_trust_floors(e->trust), &e->self.id, &theirs->service,
                              s->host ? WEFT__WIRE__ROLE__ROLE_BIND : WEFT__WIRE__ROLE__ROLE_DIAL);
     if (s->grant_epoch >= floor)
         return err;
-    return wf_fail(why, WEFT_EREFUSED, "the permission to %s %s was withdrawn",
+    return wf_fail(why, WEFT_EREFUSED, "cut: the permission to %s %s was withdrawn",
                    s->host ? "host" : "dial", theirs->service_name);
 }
 

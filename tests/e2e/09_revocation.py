@@ -137,6 +137,7 @@ def _(f):
     ann, bob = Bulk(f, "ann"), Bulk(f, "bob")
     since = f.order("disallow", "ann", "dial", "pipe")
     ann.cut((POLICY,), since)
+    check("cut: the permission to dial pipe was withdrawn" in ann.process.said(), ann.process.said())
     done = f.dial("ann")
     check(done.code == POLICY, done)
     bob.flows()

@@ -68,14 +68,19 @@ def until(what, condition, seconds=15.0, pause=0.02):
         time.sleep(pause)
 
 
+def preload(*libraries):
+    """The environment that loads libraries into a program; a sanitizer that they or it are built with comes first."""
+    linked = subprocess.run(["ldd", os.path.join(BIN, "weft")], capture_output=True, text=True, check=True).stdout
+    first = [line.split()[2] for line in linked.splitlines() if "libasan" in line or "libtsan" in line]
+    return {"LD_PRELOAD": ":".join([*first, *libraries])} if first or libraries else {}
+
+
 def faked(offset):
-    """The environment in which a program believes that it is another time ("+91d"). A sanitizer must be loaded first."""
+    """The environment in which a program believes that it is another time ("+91d")."""
     found = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
     if not found:
         raise Skip("there is no libfaketime")
-    linked = subprocess.run(["ldd", os.path.join(BIN, "weft")], capture_output=True, text=True, check=True).stdout
-    first = [line.split()[2] for line in linked.splitlines() if "libasan" in line or "libtsan" in line]
-    return {"LD_PRELOAD": ":".join([*first, found[0]]), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    return {**preload(found[0]), "FAKETIME": offset, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
 
 def free_port():

@@ -31,21 +31,43 @@ weft_err proxy_parse(const char *rule, wf_address *listen, char service[WF_NAME_
     return WEFT_OK;
 }
 
-static void on_refused_closed(uv_handle_t *handle)
+static void on_connection(uv_stream_t *listener, int status);
+
+static void proxy_drop(struct proxy *p)
 {
-    free(handle);
+    if (p->tcp_open || p->spare_busy)
+        return;
+    wf_list_remove(&p->node);
+    free(p);
 }
 
-static void refuse_connection(uv_stream_t *listener)
+static void on_spare_closed(uv_handle_t *handle)
 {
-    /* libuv has no way to refuse: accept and drop */
-    uv_tcp_t *tcp = malloc(sizeof *tcp);
-    if (tcp == NULL || uv_tcp_init(listener->loop, tcp) != 0) {
-        free(tcp);
-        return;
+    struct proxy *p = handle->data;
+    bool wanted = p->spare_wanted;
+    p->spare_busy = p->spare_wanted = false;
+    if (wanted && !uv_is_closing((uv_handle_t *)&p->tcp))
+        on_connection((uv_stream_t *)&p->tcp, 0);
+    proxy_drop(p);
+}
+
+/*
+ * libuv has no way to refuse, and asks for no more connections until this one
+ * is accepted: it is, into a handle that needs no memory, and closed.
+ */
+static bool refuse_connection(struct proxy *p)
+{
+    if (p->spare_busy) {
+        p->spare_wanted = true; /* soon */
+        return false;
     }
-    uv_accept(listener, (uv_stream_t *)tcp);
-    uv_close((uv_handle_t *)tcp, on_refused_closed);
+    if (uv_tcp_init(p->tcp.loop, &p->spare) != 0)
+        return false;
+    p->spare.data = p;
+    p->spare_busy = true;
+    (void)uv_accept((uv_stream_t *)&p->tcp, (uv_stream_t *)&p->spare);
+    uv_close((uv_handle_t *)&p->spare, on_spare_closed);
+    return true;
 }
 
 static void on_connection(uv_stream_t *listener, int status)
@@ -60,9 +82,10 @@ static void on_connection(uv_stream_t *listener, int status)
     }
     relay *r = relay_new(t);
     if (r == NULL) {
-        t->counters.refused_limit++;
-        wf_log_warn("%s: too many sessions (--max-sessions)", p->service);
-        refuse_connection(listener);
+        if (refuse_connection(p)) {
+            t->counters.refused_limit++;
+            wf_log_warn("%s: too many sessions (--max-sessions)", p->service);
+        }
         return;
     }
     if (uv_accept(listener, (uv_stream_t *)relay_tcp(r)) != 0) {
@@ -84,8 +107,8 @@ static void on_connection(uv_stream_t *listener, int status)
 static void on_closed(uv_handle_t *handle)
 {
     struct proxy *p = handle->data;
-    wf_list_remove(&p->node);
-    free(p);
+    p->tcp_open = false;
+    proxy_drop(p);
 }
 
 weft_err proxy_open(struct tunneler *t, const wf_address *listen, const char *service, wf_why *why)
@@ -108,6 +131,7 @@ weft_err proxy_open(struct tunneler *t, const wf_address *listen, const char *se
         return wf_fail(why, WEFT_EIO, "socket: %s", uv_strerror(rc));
     }
     p->tcp.data = p;
+    p->tcp_open = true;
     wf_list_push(&t->proxies, &p->node);
     rc = uv_tcp_bind(&p->tcp, (struct sockaddr *)&sa, 0);
     if (rc == 0)

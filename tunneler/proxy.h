@@ -8,6 +8,8 @@ struct proxy {
     wf_node node;              /* in tunneler.proxies */
     struct tunneler *tunneler; /* borrowed: outlives us */
     uv_tcp_t tcp;
+    uv_tcp_t spare; /* for a connection that is refused */
+    bool tcp_open, spare_busy, spare_wanted;
     char service[WF_NAME_MAX + 1];
     wf_address listen;
 };

@@ -21,6 +21,8 @@ struct wf_http_server {
     size_t count;
     bool closing;
     bool tcp_open;
+    uv_tcp_t spare; /* for a connection that there is no memory for */
+    bool spare_busy, spare_wanted;
 };
 
 struct connection {
@@ -38,7 +40,7 @@ struct connection {
 
 static void server_maybe_free(wf_http_server *s)
 {
-    if (s->closing && !s->tcp_open && s->count == 0)
+    if (s->closing && !s->tcp_open && !s->spare_busy && s->count == 0)
         free(s);
 }
 
@@ -159,14 +161,43 @@ static void on_deadline(uv_timer_t *timer)
     connection_close(timer->data);
 }
 
+static void on_connection(uv_stream_t *listener, int status);
+
+static void on_spare_closed(uv_handle_t *handle)
+{
+    wf_http_server *s = handle->data;
+    bool wanted = s->spare_wanted;
+    s->spare_busy = s->spare_wanted = false;
+    if (wanted && !s->closing)
+        on_connection((uv_stream_t *)&s->tcp, 0);
+    server_maybe_free(s);
+}
+
+/* libuv asks for no more connections until this one is accepted: it is, and closed. */
+static void refuse(wf_http_server *s)
+{
+    if (s->spare_busy) {
+        s->spare_wanted = true;
+        return;
+    }
+    if (uv_tcp_init(s->tcp.loop, &s->spare) != 0)
+        return;
+    s->spare.data = s;
+    s->spare_busy = true;
+    (void)uv_accept((uv_stream_t *)&s->tcp, (uv_stream_t *)&s->spare);
+    uv_close((uv_handle_t *)&s->spare, on_spare_closed);
+}
+
 static void on_connection(uv_stream_t *listener, int status)
 {
     wf_http_server *s = listener->data;
     if (status != 0)
         return;
     struct connection *c = calloc(1, sizeof *c);
-    if (c == NULL)
-        return; /* the connection stays in the backlog */
+    if (c == NULL) {
+        refuse(s);
+        return;
+    }
     c->server = s;
     c->tcp.data = c->deadline.data = c;
     wf_buf_init(&c->answer, WF_HTTP_SERVER_ANSWER_MAX + 1024);

@@ -15,6 +15,8 @@
  *   only counted, and one line sums them up.
  * - Whoever enrolls or renews keeps his place until he is gone.
  * - Out of descriptors: libuv refuses for us; it is counted.
+ * - Out of memory: libuv asks for no more connections until the one at hand is
+ *   accepted, so it is, into a handle that is always there, and closed.
  */
 #include "proto/base/log.h"
 #include "proto/link/internal.h"
@@ -31,10 +33,11 @@
 
 struct wf_listener {
     uv_tcp_t tcp;
+    uv_tcp_t spare; /* for a connection that there is no memory for */
+    bool spare_busy, spare_wanted;
     wf_net *net;    /* counted */
-    unsigned users; /* the handle and the links that came from here */
+    unsigned users; /* the handles and the links that came from here */
     bool is_closing;
-    bool is_waiting;                  /* a connection waits in libuv to be accepted */
     struct wf_listener_config config; /* tls counted */
     wf_node pending;                  /* links that hold a place, oldest first */
     wf_node waiting;                  /* links that wait for one, oldest first */
@@ -171,30 +174,37 @@ static bool make_room(wf_listener *listener, const uint8_t origin[16], uint64_t 
 
 /* ---- accepting */
 
-static void on_refused_closed(uv_handle_t *handle)
-{
-    free(wf_container_of((uv_tcp_t *)handle, wf_link, tcp));
-}
-
 static void count_refused(wf_listener *listener)
 {
     listener->net->counters.handshakes_refused++;
     count_one(listener, &listener->refused);
 }
 
-/* Takes the connection only to end it. */
+static void accept_one(wf_listener *listener);
+
+static void on_spare_closed(uv_handle_t *handle)
+{
+    wf_listener *listener = wf_container_of((uv_tcp_t *)handle, wf_listener, spare);
+    bool wanted = listener->spare_wanted;
+    listener->spare_busy = listener->spare_wanted = false;
+    if (wanted && !listener->is_closing)
+        accept_one(listener);
+    wf_listener_drop(listener);
+}
+
+/* Takes the connection only to end it; as soon as the spare handle is free. */
 static void refuse(wf_listener *listener)
 {
-    /* A bare link, never initialised but for its handle: the one handle type we have. */
-    wf_link *bare = calloc(1, sizeof *bare);
-    if (bare == NULL)
-        return;
-    if (uv_tcp_init(listener->net->loop, &bare->tcp) != 0) {
-        free(bare);
+    if (listener->spare_busy) {
+        listener->spare_wanted = true;
         return;
     }
-    (void)uv_accept((uv_stream_t *)&listener->tcp, (uv_stream_t *)&bare->tcp);
-    uv_close((uv_handle_t *)&bare->tcp, on_refused_closed);
+    if (uv_tcp_init(listener->net->loop, &listener->spare) != 0)
+        return;
+    listener->spare_busy = true;
+    listener->users++;
+    (void)uv_accept((uv_stream_t *)&listener->tcp, (uv_stream_t *)&listener->spare);
+    uv_close((uv_handle_t *)&listener->spare, on_spare_closed);
     count_refused(listener);
 }
 

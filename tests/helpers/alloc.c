@@ -15,7 +15,7 @@ char *__wrap_strdup(const char *text);
 char *__wrap_strndup(const char *text, size_t len);
 
 static atomic_uint countdown;
-static atomic_bool failed;
+static atomic_bool failed, all;
 static atomic_size_t largest, total;
 
 void alloc_fail_at(unsigned n)
@@ -23,7 +23,13 @@ void alloc_fail_at(unsigned n)
     atomic_store(&failed, false);
     atomic_store(&largest, 0);
     atomic_store(&total, 0);
+    atomic_store(&all, false);
     atomic_store(&countdown, n);
+}
+void alloc_fail_all(void)
+{
+    alloc_fail_at(0);
+    atomic_store(&all, true);
 }
 
 bool alloc_has_failed(void)
@@ -48,7 +54,7 @@ static bool fails(size_t size)
     unsigned left = atomic_load(&countdown);
     while (left > 0 && !atomic_compare_exchange_weak(&countdown, &left, left - 1))
         continue;
-    if (left != 1)
+    if (left != 1 && !atomic_load(&all))
         return false;
     atomic_store(&failed, true);
     errno = ENOMEM;

@@ -19,6 +19,8 @@
 
 /* The n-th allocation from now fails, once; 0: none does. Starts the counts afresh. */
 void alloc_fail_at(unsigned n);
+/* Every allocation fails until alloc_fail_at. */
+void alloc_fail_all(void);
 bool alloc_has_failed(void); /* since alloc_fail_at */
 size_t alloc_largest(void);  /* bytes of the largest request since then */
 size_t alloc_bytes(void);    /* bytes asked for since then, all together */

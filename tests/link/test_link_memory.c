@@ -156,12 +156,34 @@ static void any_allocation_in_opening_may_fail(void **state)
     }
 }
 
+static void a_listener_accepts_again_after_memory_was_short(void **state)
+{
+    struct bench *b = *state;
+    static struct rogue strangers[3];
+    bench_listen(b, NULL);
+    memset(strangers, 0, sizeof strangers);
+    for (size_t i = 0; i < 3; i++)
+        rogue_connect(&strangers[i], b);
+    alloc_fail_all();
+    for (int i = 0; i < 10; i++)
+        (void)uv_run(&b->loop, UV_RUN_NOWAIT);
+    bool failed = alloc_has_failed();
+    alloc_fail_at(0);
+    assert_true(failed);
+    for (size_t i = 0; i < 3; i++) {
+        rogue_wait(&strangers[i], 5000, strangers[i].ended); /* refused, not left waiting */
+        rogue_fini(&strangers[i]);
+    }
+    bench_connect(b);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(any_allocation_of_a_link_s_life_may_fail),
         T(any_allocation_in_opening_may_fail),
+        T(a_listener_accepts_again_after_memory_was_short),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

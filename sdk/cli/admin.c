@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TOKEN_LIFE_MAX_MS (30ull * 86400000ull)
+
 const struct wf_option cli_no_options[] = {{NULL, WF_OPTION_FLAG, NULL, NULL}};
 
 /* A role or name as stored: role:ci -> #ci, all -> #all, #x and @x as they are, x -> @x. */
@@ -67,6 +69,8 @@ static weft_err put_token_life(json_t *args, const struct wf_call_line *line, wf
     if (wf_line_text(line, "token-life") == NULL)
         return WEFT_OK;
     weft_err err = wf_line_duration(line, "token-life", 0, &ms, why);
+    if (err == WEFT_OK && (ms < 1000 || ms > TOKEN_LIFE_MAX_MS))
+        err = wf_fail(why, WEFT_EUSAGE, "--token-life: at %s", ms < 1000 ? "least 1s" : "most 30d");
     if (err == WEFT_OK)
         json_object_set_new(args, "token_life_s", json_integer((json_int_t)(ms / 1000)));
     return err;
@@ -90,6 +94,23 @@ static weft_err call_and_print(const struct wf_call_line *line, json_t *args, wf
     weft_err err = args != NULL ? cli_call(line, operation, args, &result, why) : WEFT_ENOMEM;
     if (err == WEFT_OK)
         cli_print(result, wf_line_flag(line, "json"));
+    json_decref(result);
+    json_decref(args);
+    return err;
+}
+
+/* The same for what takes something away: its last state, shown as if it stood, would mislead. */
+static weft_err call_and_say_gone(const struct wf_call_line *line, json_t *args, const char *what,
+                                  wf_why *why)
+{
+    char operation[64];
+    json_t *result = NULL;
+    operation_of(line, operation);
+    weft_err err = args != NULL ? cli_call(line, operation, args, &result, why) : WEFT_ENOMEM;
+    if (err == WEFT_OK && wf_line_flag(line, "json"))
+        cli_print(result, true);
+    else if (err == WEFT_OK)
+        fprintf(stderr, "gone: %s\n", what);
     json_decref(result);
     json_decref(args);
     return err;
@@ -155,13 +176,12 @@ static weft_err call_for_token(const struct wf_call_line *line, json_t *args, wf
 
 /* ---- the shapes of commands */
 
-/* A listing comes in pages (docs/operations.md): all of them, as one. */
-static weft_err run_list(const struct wf_call_line *line, wf_why *why)
+/* A listing comes in pages (docs/operations.md): all of them, as one; *out is the caller's. */
+static weft_err fetch_list(const struct wf_call_line *line, const char *operation, json_t **out,
+                           wf_why *why)
 {
-    char operation[64];
     json_t *all = json_object(), *items = json_array(), *args = json_object();
     weft_err err = json_object_set(all, "items", items) == 0 ? WEFT_OK : WEFT_ENOMEM;
-    operation_of(line, operation);
     for (bool more = true; more && err == WEFT_OK;) {
         json_t *page = NULL;
         err = cli_call(line, operation, args, &page, why);
@@ -172,12 +192,34 @@ static weft_err run_list(const struct wf_call_line *line, wf_why *why)
             err = wf_fail(why, WEFT_EPROTO, "the controller's listing can't be read");
         json_decref(page);
     }
-    if (err == WEFT_OK)
-        cli_print(all, wf_line_flag(line, "json"));
     json_decref(args);
     json_decref(items);
+    if (err == WEFT_OK)
+        *out = all;
+    else
+        json_decref(all);
+    return err;
+}
+
+static weft_err run_list(const struct wf_call_line *line, wf_why *why)
+{
+    char operation[64];
+    json_t *all = NULL;
+    operation_of(line, operation);
+    weft_err err = fetch_list(line, operation, &all, why);
+    if (err == WEFT_OK)
+        cli_print(all, wf_line_flag(line, "json"));
     json_decref(all);
     return err;
+}
+
+static weft_err run_gone(const struct wf_call_line *line, wf_why *why)
+{
+    const char *name = wf_line_arg(line, 0), *command = wf_line_command(line);
+    const char *key = strcmp(command, "admin remove") == 0  ? "identity"
+                      : strcmp(command, "session cut") == 0 ? "id"
+                                                            : "name";
+    return call_and_say_gone(line, json_pack("{s:s}", key, name), name, why);
 }
 
 static weft_err run_named(const struct wf_call_line *line, wf_why *why)
@@ -204,17 +246,86 @@ static weft_err run_thing(const struct wf_call_line *line, wf_why *why)
     put_list(args, line, "roles", "roles", false);
     put_text(args, line, "mode", "mode");
     put_text(args, line, "rename", "new_name");
+    if (strstr(wf_line_command(line), " update") != NULL && json_object_size(args) < 2) {
+        json_decref(args);
+        return wf_fail(why, WEFT_EUSAGE, "nothing to change: give --roles%s or --rename",
+                       strncmp(wf_line_command(line), "service", 7) == 0 ? ", --mode" : "");
+    }
     return call_and_print(line, args, why);
+}
+
+static bool has_role(const json_t *roles, const char *wanted)
+{
+    size_t i;
+    const json_t *role;
+    json_array_foreach(roles, i, role)
+    {
+        const char *text = json_is_string(role) ? json_string_value(role) : "";
+        if (strcmp(text + (text[0] == '#'), wanted) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Whether a policy's selectors fit these roles; a name among them was looked up when it was made.
+ */
+static bool selectors_fit(const json_t *selectors, const json_t *roles, bool all_of)
+{
+    size_t i, found = 0;
+    const json_t *one;
+    json_array_foreach(selectors, i, one)
+    {
+        const char *text = json_is_string(one) ? json_string_value(one) : "@";
+        if (text[0] != '#' || strcmp(text, "#all") == 0)
+            return true;
+        found += has_role(roles, text + 1);
+    }
+    return found != 0 && (!all_of || found == json_array_size(selectors));
+}
+
+/* A note when nothing there is fits the policy: often a typing error, though roles may come later.
+ */
+static void note_if_idle(const struct wf_call_line *line, const json_t *policy, const char *key,
+                         const char *operation, const char *noun)
+{
+    const char *semantic = json_string_value(json_object_get(policy, "semantic"));
+    bool all_of = semantic != NULL && strcmp(semantic, "allOf") == 0, fits = false;
+    json_t *list = NULL, *item;
+    size_t i;
+    if (fetch_list(line, operation, &list, NULL) != WEFT_OK)
+        return;
+    json_array_foreach(json_object_get(list, "items"), i, item) fits =
+        fits || selectors_fit(json_object_get(policy, key), json_object_get(item, "roles"), all_of);
+    if (!fits)
+        fprintf(stderr, "note: it matches no %s as things stand\n", noun);
+    json_decref(list);
 }
 
 static weft_err run_policy(const struct wf_call_line *line, wf_why *why)
 {
-    json_t *args = json_pack("{s:s}", "name", wf_line_arg(line, 0));
+    bool creates = strcmp(wf_line_command(line), "policy create") == 0;
+    json_t *args = json_pack("{s:s}", "name", wf_line_arg(line, 0)), *result = NULL;
+    weft_err err = args != NULL ? WEFT_OK : WEFT_ENOMEM;
     put_text(args, line, "type", "type");
     put_text(args, line, "semantic", "semantic");
     put_list(args, line, "identity-roles", "identity_roles", true);
     put_list(args, line, "service-roles", "service_roles", true);
-    return call_and_print(line, args, why);
+    if (creates && wf_line_text(line, "type") == NULL)
+        err = wf_fail(why, WEFT_EUSAGE, "--type dial or bind is needed");
+    else if (!creates && json_object_size(args) < 2)
+        err = wf_fail(why, WEFT_EUSAGE,
+                      "nothing to change: give --type, --identity-roles, --service-roles or "
+                      "--semantic");
+    if (err == WEFT_OK)
+        err = cli_call(line, creates ? "policy.create" : "policy.update", args, &result, why);
+    if (err == WEFT_OK) {
+        cli_print(result, wf_line_flag(line, "json"));
+        note_if_idle(line, result, "identity_roles", "identity.list", "identity");
+        note_if_idle(line, result, "service_roles", "service.list", "service");
+    }
+    json_decref(result);
+    json_decref(args);
+    return err;
 }
 
 static weft_err run_allow(const struct wf_call_line *line, wf_why *why)
@@ -225,8 +336,12 @@ static weft_err run_allow(const struct wf_call_line *line, wf_why *why)
         return wf_fail(why, WEFT_EUSAGE, "say WHO dial WHAT or WHO bind WHAT, not \"%s\"", type);
     selector(wf_line_arg(line, 0), who);
     selector(wf_line_arg(line, 2), what);
-    return call_and_print(
-        line, json_pack("{s:s, s:s, s:s}", "who", who, "type", type, "what", what), why);
+    json_t *args = json_pack("{s:s, s:s, s:s}", "who", who, "type", type, "what", what);
+    if (strcmp(wf_line_command(line), "allow") == 0)
+        return call_and_print(line, args, why);
+    char gone[3 * WF_NAME_MAX];
+    snprintf(gone, sizeof gone, "%s %s %s", wf_line_arg(line, 0), type, wf_line_arg(line, 2));
+    return call_and_say_gone(line, args, gone, why);
 }
 
 static weft_err run_explain(const struct wf_call_line *line, wf_why *why)
@@ -254,11 +369,6 @@ static weft_err run_explain(const struct wf_call_line *line, wf_why *why)
 static weft_err run_admin(const struct wf_call_line *line, wf_why *why)
 {
     return call_and_print(line, json_pack("{s:s}", "identity", wf_line_arg(line, 0)), why);
-}
-
-static weft_err run_session_cut(const struct wf_call_line *line, wf_why *why)
-{
-    return call_and_print(line, json_pack("{s:s}", "id", wf_line_arg(line, 0)), why);
 }
 
 static weft_err run_share(const struct wf_call_line *line, wf_why *why)
@@ -311,7 +421,7 @@ static weft_err run_share(const struct wf_call_line *line, wf_why *why)
 static const struct wf_option json_only[] = {JSON_ROW, END_ROW};
 static const struct wf_option identity_create[] = {
     {"roles", WF_OPTION_TEXT, "A,B", "role attributes"},
-    {"enroll", WF_OPTION_TEXT, "HOW", "ott (the default), ottca or ca"},
+    {"enroll", WF_OPTION_TEXT, "HOW", "ott, the default; ottca and ca are not built yet"},
     {"token-out", WF_OPTION_TEXT, "FILE", "write the one-time token here instead of stdout"},
     {"token-life", WF_OPTION_TEXT, "TIME", "how long the token can be redeemed, such as 24h"},
     JSON_ROW,
@@ -328,12 +438,12 @@ static const struct wf_option identity_update[] = {
     END_ROW};
 static const struct wf_option service_create[] = {
     {"roles", WF_OPTION_TEXT, "A,B", "role attributes"},
-    {"mode", WF_OPTION_TEXT, "MODE", "stream (the default), parcel or both"},
+    {"mode", WF_OPTION_TEXT, "MODE", "stream, the default; parcel and both change nothing yet"},
     JSON_ROW,
     END_ROW};
 static const struct wf_option service_update[] = {
     {"roles", WF_OPTION_TEXT, "A,B", "the role attributes from now on"},
-    {"mode", WF_OPTION_TEXT, "MODE", "stream, parcel or both"},
+    {"mode", WF_OPTION_TEXT, "MODE", "stream; parcel and both change nothing yet"},
     {"rename", WF_OPTION_TEXT, "NAME", "a new name"},
     JSON_ROW,
     END_ROW};
@@ -356,6 +466,10 @@ static const struct wf_option share_options[] = {
     {                                                                                              \
         noun " list", "", help, "weft " noun " list --json", json_only, 0, 0, run_list             \
     }
+#define GONE(command, argument, help)                                                              \
+    {                                                                                              \
+        command, argument, help, NULL, json_only, 1, 1, run_gone                                   \
+    }
 #define NAMED(command, help)                                                                       \
     {                                                                                              \
         command, "NAME", help, NULL, json_only, 1, 1, run_named                                    \
@@ -373,7 +487,7 @@ const struct wf_command cli_admin_commands[] = {
      "weft identity update ci-bot --roles ci,prod", identity_update, 1, 1, run_thing},
     NAMED("identity disable", "cuts an identity everywhere, until it is enabled"),
     NAMED("identity enable", "lets a disabled identity back in"),
-    NAMED("identity delete", "cuts an identity everywhere, for good"),
+    GONE("identity delete", "NAME", "cuts an identity everywhere, for good"),
     {"identity reissue", "NAME", "a new token for a lost or spoilt enrollment",
      "weft identity reissue ci-bot --token-out ci-bot.jwt", token_only, 1, 1, run_token},
     {"service create", "NAME", "a service that identities can be allowed to dial and bind",
@@ -382,7 +496,7 @@ const struct wf_command cli_admin_commands[] = {
     NAMED("service show", "one service"),
     {"service update", "NAME", "changes roles, mode or name", NULL, service_update, 1, 1,
      run_thing},
-    NAMED("service delete", "deletes a service; one made later under its name is another"),
+    GONE("service delete", "NAME", "deletes a service; one made later under its name is another"),
     {"allow", "WHO dial|bind WHAT", "a policy in one line", "weft allow role:ci dial jenkins",
      json_only, 3, 3, run_allow},
     {"disallow", "WHO dial|bind WHAT", "undoes allow", "weft disallow role:ci dial jenkins",
@@ -393,10 +507,10 @@ const struct wf_command cli_admin_commands[] = {
     LIST("policy", "all policies"),
     NAMED("policy show", "one policy"),
     {"policy update", "NAME", "changes a policy", NULL, policy_fields, 1, 1, run_policy},
-    NAMED("policy delete", "deletes a policy"),
+    GONE("policy delete", "NAME", "deletes a policy"),
     {"admin add", "IDENTITY", "lets an identity administer", NULL, json_only, 1, 1, run_admin},
     LIST("admin", "who may administer"),
-    {"admin remove", "IDENTITY", "takes that right back", NULL, json_only, 1, 1, run_admin},
+    GONE("admin remove", "IDENTITY", "takes that right back"),
     {"explain", "IDENTITY SERVICE", "may it dial, and which rule decided: exit 0 yes, 3 no",
      "weft explain ci-bot jenkins", explain_options, 2, 2, run_explain},
     {"router create", "NAME", "a router and its one-time token",
@@ -405,10 +519,10 @@ const struct wf_command cli_admin_commands[] = {
     NAMED("router show", "one router"),
     NAMED("router disable", "expels a router, until it is enabled"),
     NAMED("router enable", "lets a disabled router back in"),
-    NAMED("router delete", "expels a router, for good"),
+    GONE("router delete", "NAME", "expels a router, for good"),
     {"router reissue", "NAME", "a new token for a lost or spoilt enrollment",
      "weft router reissue r1 --token-out r1.jwt", token_only, 1, 1, run_token},
     LIST("session", "live sessions by who, what and path"),
-    {"session cut", "ID", "ends one live session", NULL, json_only, 1, 1, run_session_cut},
+    GONE("session cut", "ID", "ends one live session"),
     {NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},
 };

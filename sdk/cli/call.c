@@ -107,6 +107,10 @@ weft_err cli_call(const struct wf_call_line *line, const char *operation, json_t
         err = cli_call_as(identity != NULL ? identity : login.identity,
                           controller != NULL ? controller : login.controller, operation, args,
                           result, why);
+    if (err == WEFT_EREFUSED && why != NULL && strstr(why->text, "for this caller") != NULL) {
+        wf_why said = *why;
+        wf_fail(why, err, "%s; is it an administrator? (weft admin list)", said.text);
+    }
     cli_login_free(&login);
     return err;
 }

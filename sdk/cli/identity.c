@@ -53,6 +53,11 @@ weft_err cli_enroll(const struct wf_call_line *line, wf_why *why)
         goto done;
     while (text.len != 0 && isspace(text.data[text.len - 1]))
         text.len--;
+    if (text.len != 0 && text.data[0] == '{') {
+        err = wf_fail(why, WEFT_ECREDENTIAL,
+                      "%s is no enrollment token but an identity: enrolled already", token);
+        goto done;
+    }
     const char *jwt = wf_buf_cstr(&text);
     if (jwt == NULL) {
         err = WEFT_ENOMEM;

@@ -73,6 +73,15 @@ def _(f):
     refused(f, USAGE, "port", "weft-tunneler", "proxy", "99999=web", *d)
     refused(f, USAGE, "--max-sessions", "weft-tunneler", "proxy", "0=web", "--max-sessions", "0", *d)
     refused(f, USAGE, "--metrics", "weft-tunneler", "proxy", "0=web", "--metrics", "nowhere", *d)
+    for command in (("post", "web", "/"), ("dial", "web"), ("status",)):
+        refused(f, USAGE, "--timeout 0 leaves no time", "weft", *command, "--timeout", "0", *d)
+        refused(f, USAGE, f"options come after the command: weft {command[0]} --identity FILE", "weft", *d, *command)
+    refused(f, USAGE, 'the service\'s name "we b"', "weft", "post", "we b", "/", *d)
+    refused(f, USAGE, "--token-life: at most 30d", "weft", "identity", "create", "x", "--token-life", "31d", *f.as_admin)
+    refused(f, USAGE, "give --roles or --rename", "weft", "identity", "update", "web-dialer", *f.as_admin)
+    refused(f, USAGE, "give --roles, --mode or --rename", "weft", "service", "update", "web", *f.as_admin)
+    refused(f, USAGE, "--type dial or bind is needed", "weft", "policy", "create", "p", *f.as_admin)
+    refused(f, USAGE, "nothing to change", "weft", "policy", "update", "web-dial", *f.as_admin)
     refused(f, USAGE, "--home", "weft-controller", "init")
     refused(f, USAGE, "--home", "weft-router", "run")
     refused(f, USAGE, "--memory", "weft-router", "run", "--home", f.path("r1"), "--memory", "1k")
@@ -322,7 +331,7 @@ def _(f):
         "unknown and forbidden can be told apart:", unknown.error, forbidden.error,
     )  # fmt: skip
     refused(f, POLICY, "no such service", "weft", "dial", "other", "--identity", f.dialer)
-    refused(f, POLICY, "", "weft", "identity", "list", "--identity", f.dialer)
+    refused(f, POLICY, "is it an administrator? (weft admin list)", "weft", "identity", "list", "--identity", f.dialer)
     for operation in (["share", "mine"], ["admin", "add", "web-dialer"], ["allow", "all", "dial", "all"], ["router", "create", "r9"]):
         done = f.run("weft", *operation, "--identity", f.dialer)
         check(done.code == POLICY, done)
@@ -343,6 +352,7 @@ def _(f):
 @step("a credential that is spent is status 5")
 def _(f):
     refused(f, CREDENTIAL, "already used", "weft", "enroll", f.path("web-dial.jwt"), "--out", f.path("again.json"))
+    refused(f, CREDENTIAL, "is no enrollment token but an identity", "weft", "enroll", f.dialer)
     f.write("not.jwt", "abc")
     refused(f, CREDENTIAL, "token", "weft", "enroll", f.path("not.jwt"))
     refused(f, CREDENTIAL, "", "weft", "enroll", f.write("empty.jwt", ""))
@@ -416,6 +426,23 @@ def _(f):
     check(f.read("j.jwt").startswith("eyJ"), "the token's file")
     made = json_lines(f.admin("identity", "create", "j2", "--json").out)[0]
     check(made["token"].startswith("eyJ"), "without --token-out the token is in the JSON")
+
+
+@step("what is gone is said to be gone, and a policy that matches nothing to match nothing")
+def _(f):
+    policy = ["--type", "dial", "--identity-roles", "role:g1,role:g2", "--semantic", "allOf", "--service-roles", "web"]
+    f.admin("identity", "create", "g", "--roles", "g1", "--token-out", f.path("g.jwt"))
+    done = f.admin("policy", "create", "pg", *policy)
+    check(done.err == "note: it matches no identity as things stand\n" and "pg" in done.out, done)
+    done = f.admin("policy", "update", "pg", "--semantic", "anyOf")
+    check(done.err == "", done)
+    done = f.admin("policy", "update", "pg", "--service-roles", "role:none")
+    check(done.err == "note: it matches no service as things stand\n", done)
+    f.admin("allow", "g", "dial", "web")
+    f.admin("admin", "add", "g")
+    for words in ("disallow g dial web", "policy delete pg", "admin remove g", "identity delete g"):
+        done = f.admin(*words.split())
+        check(done.out == "" and done.err == f"gone: {words.split(' ', 1 if words.startswith('dis') else 2)[-1]}\n", done)
 
 
 @step("no log holds a token or a key")

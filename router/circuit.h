@@ -90,6 +90,8 @@ struct circuits_hooks {
     void (*host_missing)(void *arg, const struct circuit *circuit);
     /* The first pending circuit is due at `due` (monotonic ms). */
     void (*waits)(void *arg, uint64_t due);
+    /* Rate limit for lines that a peer can cause at will. */
+    bool (*may_log)(void *arg);
 };
 
 struct circuits {

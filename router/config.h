@@ -19,6 +19,7 @@
 
 #define ROUTER_PORT 9339u
 #define ROUTER_MEMORY (256ull * 1024 * 1024)
+#define ROUTER_LINKS_PER_IDENTITY 2048u
 #define ROUTER_MEMORY_MIN (1024ull * 1024)
 
 struct router_config {

@@ -7,6 +7,7 @@
  * - a message that only a router or the controller may send: the link is cut;
  * - a bind that the host may not make: refused with one answer, logged here;
  * - more than WF_BINDS_PER_LINK binds: refused;
+ * - more links of one identity than links_per_identity: the new one is cut;
  * - its certificate is cut or expires: revoke.c cuts the link.
  */
 #include "proto/base/clock.h"
@@ -169,7 +170,7 @@ static void edge_control(wf_link *link, void *arg, Weft__Wire__Control *message)
         take_unbind(edge, message->unbind);
         return;
     case WEFT__WIRE__CONTROL__OF_FLOORS_WANTED:
-        router_level_floors(router, link, message->floors_wanted->have, false);
+        router_answer_floors(router, link, &edge->told, message->floors_wanted->have);
         return;
     case WEFT__WIRE__CONTROL__OF_FLOORS:
         err = revoke_take(router, message->floors->sets, message->floors->n_sets, link, &why);
@@ -234,6 +235,7 @@ static void edge_closed(wf_link *link, void *arg, weft_err err, const wf_why *wh
     drop_binds(edge);
     circuits_wire_lost(&router->circuits, &edge->wire);
     wf_list_remove(&edge->node);
+    wf_quota_give(router->quotas, edge->quota, wf_now_mono_ms());
     free(edge);
     router_part_gone(router);
 }
@@ -248,10 +250,17 @@ static const struct wf_link_handler edge_handler = {
 
 const struct wf_link_handler *edge_accepted(struct router *router, wf_link *link, void **arg)
 {
+    const struct pki_subject *who = wf_link_peer(link);
     struct edge *edge = calloc(1, sizeof *edge);
+    weft_err err = edge == NULL ? WEFT_ENOMEM
+                                : wf_quota_take(router->quotas, who->id.b, sizeof who->id.b,
+                                                router->links_per_identity, &edge->quota);
 
-    if (edge == NULL)
+    if (err != WEFT_OK) {
+        free(edge);
+        wf_link_cut(link, err, err == WEFT_ELIMIT ? "too many links of this identity" : NULL);
         return NULL;
+    }
     edge->router = router;
     edge->link = link;
     wf_list_init(&edge->binds);

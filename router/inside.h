@@ -6,6 +6,7 @@
 #ifndef ROUTER_INSIDE_H
 #define ROUTER_INSIDE_H
 
+#include "proto/base/quota.h"
 #include "proto/link/uplink.h"
 #include "router/bind.h"
 #include "router/circuit.h"
@@ -15,6 +16,12 @@
 #include "router/router.h"
 #include <uv.h>
 
+/* What a link has been answered to FLOORS_WANTED: each version once, and not too many. */
+struct floors_told {
+    uint64_t version; /* ours, when we last answered; 0: never */
+    uint64_t full_at; /* wf_quota_draw */
+};
+
 /* ---- an edge: an endpoint's link to us (edge.c) */
 
 struct edge {
@@ -23,7 +30,9 @@ struct edge {
     wf_node node;          /* in router.edges */
     wf_node binds;         /* struct terminator */
     uint32_t bind_count;
-    wf_link *link; /* borrowed: valid until `closed` */
+    struct floors_told told;
+    struct wf_quota *quota; /* borrowed: the identity's row */
+    wf_link *link;          /* borrowed: valid until `closed` */
 };
 
 /* ---- a link with another router (peer.c) */
@@ -35,6 +44,7 @@ struct peer {
     wf_id id;              /* the router's */
     wf_uplink *uplink;     /* owned; NULL: it dialed us */
     wf_link *link;         /* accepted ones; borrowed: valid until `closed` */
+    struct floors_told told;
     bool is_up;
 };
 
@@ -68,6 +78,8 @@ struct router {
     struct floor_log floors;
 
     wf_node edges, peers;
+    wf_map *quotas; /* owned; identity -> struct wf_quota: its edges */
+    unsigned links_per_identity;
     wf_listener *listener;   /* owned; NULL once closed */
     wf_uplink *controller;   /* owned; NULL: none, or closed */
     bool is_syncing;         /* a "sync" awaits its answer */
@@ -103,6 +115,9 @@ void router_part_gone(struct router *router);
 void router_hello(void *arg, Weft__Wire__Hello *hello);
 /* After a Hello: both sides get the floors they lack. */
 void router_level_floors(struct router *router, wf_link *link, uint64_t theirs, bool may_ask);
+/* To a FLOORS_WANTED of a peer; silent if this version was answered on this link already. */
+void router_answer_floors(struct router *router, wf_link *link, struct floors_told *told,
+                          uint64_t have);
 /* Members changed: dials those that are ours to dial. */
 void router_after_members(struct router *router);
 

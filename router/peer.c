@@ -313,6 +313,7 @@ static void peer_up(struct peer *peer, wf_link *link, const Weft__Wire__Hello *h
     if (old != NULL)
         peer_cut(router, old, WEFT_ELOST, "the router linked again");
     peer->is_up = true;
+    peer->told = (struct floors_told){0};
     router->counters.routers++;
     circuits_wire_add(&router->circuits, &peer->wire, link, true);
     wf_log_info("linked with router %s (%s)", wf_link_peer(link)->name, wf_link_remote(link));
@@ -347,7 +348,7 @@ static void peer_control(struct peer *peer, wf_link *link, Weft__Wire__Control *
         link_state_take(router, peer, message->link_state);
         return;
     case WEFT__WIRE__CONTROL__OF_FLOORS_WANTED:
-        router_level_floors(router, link, message->floors_wanted->have, false);
+        router_answer_floors(router, link, &peer->told, message->floors_wanted->have);
         return;
     case WEFT__WIRE__CONTROL__OF_FLOORS:
         err = revoke_take(router, message->floors->sets, message->floors->n_sets, link, &why);

@@ -177,7 +177,8 @@ void circuits_relieve(struct circuits *circuits)
 
 static void breach(struct circuits *circuits, struct half *from, const char *what)
 {
-    wf_log_info("%s: circuit closed: %s", wf_link_remote(from->wire->link), what);
+    if (circuits->hooks->may_log(circuits->arg))
+        wf_log_info("%s: circuit closed: %s", wf_link_remote(from->wire->link), what);
     circuits->counters->closed_breach++;
     circuit_close(circuits, circuit_of(from), WEFT_EPROTO);
 }

@@ -24,6 +24,9 @@
 #define SWEEP_MAX_MS                                                                               \
     3600000u /* look at the wall clock at least this often while something can end */
 #define DRAIN_STEP_MS 100u
+#define EDGE_QUOTAS_MAX 65536u /* as many links as a listener has */
+#define FLOORS_ANSWERS 16u     /* at once to one link, and then one in */
+#define FLOORS_ANSWER_MS 1000u
 #define LOG_LINES_PER_SECOND 20u
 
 bool router_is_running(const struct router *router)
@@ -211,6 +214,18 @@ void router_level_floors(struct router *router, wf_link *link, uint64_t theirs, 
     }
 }
 
+void router_answer_floors(struct router *router, wf_link *link, struct floors_told *told,
+                          uint64_t have)
+{
+    uint64_t ours = pki_floors_version(pki_trust_floors(router->trust));
+
+    if (have >= ours || told->version == ours ||
+        wf_quota_draw(&told->full_at, wf_now_mono_ms(), FLOORS_ANSWERS, FLOORS_ANSWER_MS) != 0)
+        return;
+    told->version = ours;
+    router_level_floors(router, link, have, false);
+}
+
 void router_after_members(struct router *router)
 {
     struct member *own =
@@ -246,11 +261,17 @@ static void waits(void *arg, uint64_t due)
         uv_timer_start(timer, on_setup, due > now ? due - now : 0, 0);
 }
 
+static bool may_log(void *arg)
+{
+    return router_may_log(arg);
+}
+
 static const struct circuits_hooks hooks = {
     .changed = report_changed,
     .ended = dial_ended,
     .host_missing = dial_host_missing,
     .waits = waits,
+    .may_log = may_log,
 };
 
 static void on_sweep(uv_timer_t *timer)
@@ -313,6 +334,7 @@ static weft_err listen_on(struct router *router, const wf_address *address, wf_w
 
 static void router_free(struct router *router)
 {
+    wf_quota_free(router->quotas);
     binds_fini(&router->binds);
     circuits_fini(&router->circuits);
     link_states_fini(router);
@@ -332,6 +354,10 @@ static weft_err make_parts(struct router *router, uint64_t memory, wf_why *why)
     circuits_init(&router->circuits, memory == 0 ? ROUTER_MEMORY : memory, &router->counters,
                   &hooks, router);
     err = binds_init(&router->binds);
+    if (err == WEFT_OK) {
+        router->quotas = wf_map_new(EDGE_QUOTAS_MAX);
+        err = router->quotas == NULL ? WEFT_ENOMEM : WEFT_OK;
+    }
     if (err == WEFT_OK)
         err = members_init(&router->members);
     if (err == WEFT_OK)
@@ -383,6 +409,8 @@ weft_err router_open(wf_net *net, struct pki_identity *identity,
     router->home = options->home;
     router->identity = *identity;
     pki_identity_init(identity);
+    router->links_per_identity =
+        options->links_per_identity == 0 ? ROUTER_LINKS_PER_IDENTITY : options->links_per_identity;
     wf_list_init(&router->edges);
     wf_list_init(&router->peers);
     err = make_parts(router, options->memory, why);

@@ -12,9 +12,10 @@
 struct router;
 
 struct router_options {
-    const char *home;  /* borrowed: outlives the router; NULL: nothing is kept on disk */
-    wf_address listen; /* port 0 picks one */
-    uint64_t memory;   /* budget for what waits, bytes; 0: ROUTER_MEMORY */
+    const char *home;            /* borrowed: outlives the router; NULL: nothing is kept on disk */
+    wf_address listen;           /* port 0 picks one */
+    uint64_t memory;             /* budget for what waits, bytes; 0: ROUTER_MEMORY */
+    unsigned links_per_identity; /* 0: ROUTER_LINKS_PER_IDENTITY */
     /* Where the controllers are, instead of those in the identity; borrowed for the call. */
     const wf_address *controllers;
     size_t controller_count;

@@ -80,8 +80,11 @@ void station_init(struct station *s, struct fabric *f, const char *name)
 
 void station_start(struct station *s)
 {
-    struct router_options options = {
-        .home = s->home, .listen = s->address, .memory = s->memory, .no_controller = true};
+    struct router_options options = {.home = s->home,
+                                     .listen = s->address,
+                                     .memory = s->memory,
+                                     .links_per_identity = s->links_per_identity,
+                                     .no_controller = true};
     struct pki_identity identity;
     char text[WF_ADDRESS_TEXT];
     const char *addresses[] = {text};
@@ -327,6 +330,13 @@ void raw_init_as(struct raw *r, struct fabric *f, enum pki_kind kind, const char
     authority_issue(&f->a, kind, name, &r->node);
     r->trust = authority_trust(&f->a);
     r->tls = authority_tls(&r->node, r->trust);
+}
+
+void raw_init_same(struct raw *r, struct fabric *f, const struct raw *other)
+{
+    raw_init(r, f, "unused");
+    pki_tls_ctx_unref(r->tls);
+    r->tls = authority_tls(&other->node, r->trust);
 }
 
 void raw_start(struct raw *r, struct station *s)

@@ -47,6 +47,7 @@ struct station {
     wf_address address;
     const char *home;
     uint64_t memory;
+    unsigned links_per_identity;
 };
 
 void station_init(struct station *s, struct fabric *f, const char *name);
@@ -118,6 +119,8 @@ struct raw {
 };
 
 void raw_init(struct raw *r, struct fabric *f, const char *name);
+/* A second link of the same identity. */
+void raw_init_same(struct raw *r, struct fabric *f, const struct raw *other);
 /* As another kind of node; a router shows this member record (taken; NULL: none). */
 void raw_init_as(struct raw *r, struct fabric *f, enum pki_kind kind, const char *name);
 void raw_open(struct raw *r, struct station *s);  /* and waits until it is up */

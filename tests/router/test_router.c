@@ -185,9 +185,7 @@ static void a_host_that_came_back_takes_its_bind_over(void **state)
 
     assert_int_equal(raw_bind_with(&p->host, bind, grant), WEFT_OK);
     /* The same identity over a second link, before the first is known to be dead. */
-    raw_init(&again, &p->f, "unused");
-    pki_tls_ctx_unref(again.tls);
-    again.tls = authority_tls(&p->host.node, again.trust);
+    raw_init_same(&again, &p->f, &p->host);
     raw_open(&again, &p->s);
     assert_int_equal(raw_bind_with(&again, bind, grant), WEFT_OK);
     assert_int_equal(station_counters(&p->s)->binds, 1);

@@ -5,6 +5,10 @@
 #include <assert.h>
 #include <string.h>
 
+#define QUOTAS_MAX 131072u /* twice as many as links: some only remember calls */
+#define LOG_LINES 40u      /* at once, and then one in */
+#define LOG_LINE_MS 50u
+
 /* The floors of before the restart, into our own trust. */
 static weft_err apply_record(void *arg, uint64_t version, wf_span encoded)
 {
@@ -31,6 +35,11 @@ weft_err controller_init(struct controller *c, const char *dir, wf_why *why)
     err = home_open(dir, &c->home, why);
     if (err != WEFT_OK)
         return err;
+    c->quotas = wf_map_new(QUOTAS_MAX);
+    if (c->quotas == NULL) {
+        controller_fini(c);
+        return wf_fail(why, WEFT_ENOMEM, "out of memory");
+    }
     err = store_record_base(c->home.store, &base);
     if (err == WEFT_OK)
         err = store_record_each(c->home.store, base, apply_record, c);
@@ -49,7 +58,20 @@ void controller_fini(struct controller *c)
     members_forget(&c->members);
     sessions_fini(&c->sessions);
     turn_fini(&c->turn);
+    wf_quota_free(c->quotas);
     home_close(&c->home);
+}
+
+bool controller_may_log(struct controller *c)
+{
+    if (wf_quota_draw(&c->log_full_at, wf_now_mono_ms(), LOG_LINES, LOG_LINE_MS) != 0) {
+        c->log_left_out++;
+        return false;
+    }
+    if (c->log_left_out > 0)
+        wf_log_info("%u lines about peers were left out", c->log_left_out);
+    c->log_left_out = 0;
+    return true;
 }
 
 weft_err controller_end_turn(struct controller *c, wf_why *why)

@@ -10,6 +10,7 @@
 #include "controller/members.h"
 #include "controller/sessions.h"
 #include "controller/turn.h"
+#include "proto/base/quota.h"
 #include "proto/link/link.h"
 
 #define CONTROLLER_ERR_COUNT 28 /* codes of weft_err */
@@ -29,12 +30,17 @@ struct controller {
     uint64_t started; /* wall ms */
     wf_node peers;    /* struct peer, peer.h */
     size_t peer_count;
+    wf_map *quotas;       /* owned; kind and id -> struct wf_quota: links, and calls for grants */
+    uint64_t log_full_at; /* wf_quota_draw of lines that a peer can cause at will */
+    unsigned log_left_out;
     bool draining; /* no new links, no new calls */
 };
 
 /* Opens the home and what rests in memory; no network yet. */
 weft_err controller_init(struct controller *c, const char *dir, wf_why *why);
 void controller_fini(struct controller *c);
+/* Rate limit for lines that a peer can cause at will: whether one more may be logged now. */
+bool controller_may_log(struct controller *c);
 
 /*
  * Ends the turn: commits, then lets the effects happen (peer.h). WEFT_OK, or

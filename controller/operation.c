@@ -280,7 +280,7 @@ weft_err operation_run(struct call *call)
         err = note_act(call);
     if (err == WEFT_OK) {
         err = store_keep(c->home.store);
-        if (call->logged.text[0] != '\0') /* part of it was refused */
+        if (call->logged.text[0] != '\0' && controller_may_log(c)) /* part of it was refused */
             wf_log_warn("refused %s to %s %s at %s: %s", call->operation, kind_name(call),
                         caller_name(call), call->remote, call->logged.text);
     } else {
@@ -296,10 +296,11 @@ out:
             wf_fail(&call->why, err, "%s", weft_err_sentence(err));
         if ((int)err > 0 && (int)err < CONTROLLER_ERR_COUNT)
             c->counters.refusals[err]++;
-        wf_log_warn("refused %.40s to %s %s at %s: %s%s%s (%s)", call->operation, kind_name(call),
-                    caller_name(call), call->remote, call->why.text,
-                    call->logged.text[0] != '\0' ? ": " : "", call->logged.text,
-                    weft_err_name(err));
+        if (controller_may_log(c))
+            wf_log_warn("refused %.40s to %s %s at %s: %s%s%s (%s)", call->operation,
+                        kind_name(call), caller_name(call), call->remote, call->why.text,
+                        call->logged.text[0] != '\0' ? ": " : "", call->logged.text,
+                        weft_err_name(err));
     }
     return err;
 }

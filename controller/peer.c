@@ -5,6 +5,8 @@
  *
  * Failure modes:
  * - It calls faster than it is answered: over WF_CALLS_PER_LINK it is cut.
+ * - It opens more links, or wants grants more often, than one may: refused.
+ * - Its certificate has ended since it came: it is cut with its next call, or by peer_sweep.
  * - It leaves while its call waits for the commit: the call stands, the reply goes nowhere.
  * - It isn't enrolled and lingers: peer_sweep closes it.
  * - It holds newer floors than the store: the store is from a backup, and learns from routers.
@@ -22,6 +24,11 @@
 #define ANONYMOUS_CALLS_MAX 8u   /* on one weft-enroll/1 link */
 #define ANONYMOUS_STAY_MS 60000u /* so long may it stay */
 #define PUSH_BYTES_MAX 49152u    /* of records in one message */
+#define LINKS_PER_NODE 2048u     /* of one identity or router at once */
+#define GRANTS_BURST 1024u       /* calls for grants of one identity, and then one in */
+#define GRANTS_EACH_MS 125u
+#define ANSWERS_BURST 16u /* of floors that a link asks for, and then one in */
+#define ANSWERS_EACH_MS 1000u
 
 static const struct wf_link_handler handler;
 
@@ -82,6 +89,20 @@ static weft_err push_missing(struct peer *peer, uint64_t have)
     return err;
 }
 
+/* To a FLOORS_WANTED: each version once on a link, for to ask is cheap. */
+static void answer_floors(struct peer *peer, uint64_t have)
+{
+    uint64_t newest;
+
+    if (floors_version(&peer->c->home, &newest) != WEFT_OK || peer->answered == newest)
+        return;
+    if (wf_quota_draw(&peer->answers_full_at, wf_now_mono_ms(), ANSWERS_BURST, ANSWERS_EACH_MS) !=
+        0)
+        return;
+    peer->answered = newest;
+    (void)push_missing(peer, have); /* a broken store ends the turn */
+}
+
 /* ---- what comes in */
 
 static void ask_for_floors(struct peer *peer)
@@ -118,8 +139,9 @@ static void on_floors(struct peer *peer, const Weft__Wire__Floors *floors)
     }
     (void)store_undo(c->home.store);
     turn_undo(&c->turn, mark);
-    wf_log_warn("floors from %s are not taken: %s", peer->subject.name,
-                why.text[0] != '\0' ? why.text : weft_err_sentence(err));
+    if (controller_may_log(c))
+        wf_log_warn("floors from %s are not taken: %s", peer->subject.name,
+                    why.text[0] != '\0' ? why.text : weft_err_sentence(err));
 }
 
 static void on_up(wf_link *link, void *arg, const Weft__Wire__Hello *hello)
@@ -149,6 +171,21 @@ static weft_err export_channel(void *arg, const char *label, uint8_t out[32])
     return wf_link_export(arg, label, out);
 }
 
+/* What an identity asks for most is signed for it alone: it waits if it asks too often. */
+static weft_err may_ask(struct peer *peer, const char *operation, wf_why *why)
+{
+    uint64_t wait;
+
+    if (peer->who != WHO_IDENTITY || strcmp(operation, "grants") != 0)
+        return WEFT_OK;
+    wait = wf_quota_draw(&peer->quota->full_at, wf_now_mono_ms(), GRANTS_BURST, GRANTS_EACH_MS);
+    if (wait == 0)
+        return WEFT_OK;
+    peer->c->counters.refusals[WEFT_EBUSY]++;
+    return wf_fail(why, WEFT_EBUSY, "too many requests: try again in %llu s",
+                   (unsigned long long)(wait + 999) / 1000);
+}
+
 static void on_call(struct peer *peer, const Weft__Wire__Call *in)
 {
     struct controller *c = peer->c;
@@ -168,7 +205,9 @@ static void on_call(struct peer *peer, const Weft__Wire__Call *in)
     weft_err err;
 
     wf_buf_init(&call.result, OPERATION_RESULT_MAX);
-    err = operation_run(&call);
+    err = may_ask(peer, in->operation, &call.why);
+    if (err == WEFT_OK)
+        err = operation_run(&call);
     reply = turn_add(&c->turn, EFFECT_REPLY, OPERATION_RESULT_MAX);
     if (reply == NULL) {
         wf_buf_fini(&call.result);
@@ -183,9 +222,26 @@ static void on_call(struct peer *peer, const Weft__Wire__Call *in)
     peer->pending++;
 }
 
+/* A link may outlive the certificate that it was opened with; what it asks for then is not done. */
+static bool has_ended(struct peer *peer)
+{
+    wf_why why = {""};
+    weft_err err;
+
+    if ((peer->who & WHO_NODE) == 0)
+        return false;
+    err = pki_trust_check_again(peer->c->home.trust, &peer->subject, wf_now_wall_ms(), &why);
+    if (err != WEFT_OK)
+        wf_link_cut(peer->link, err, why.text);
+    return err != WEFT_OK;
+}
+
 static void on_control(wf_link *link, void *arg, Weft__Wire__Control *message)
 {
     struct peer *peer = arg;
+
+    if (has_ended(peer))
+        return;
 
     switch (message->of_case) {
     case WEFT__WIRE__CONTROL__OF_CALL:
@@ -203,7 +259,7 @@ static void on_control(wf_link *link, void *arg, Weft__Wire__Control *message)
         return;
     case WEFT__WIRE__CONTROL__OF_FLOORS_WANTED:
         if ((peer->who & WHO_NODE) != 0) {
-            (void)push_missing(peer, message->floors_wanted->have);
+            answer_floors(peer, message->floors_wanted->have);
             return;
         }
         break;
@@ -232,6 +288,8 @@ static void on_closed(wf_link *link, void *arg, weft_err err, const wf_why *why)
     if (c->sessions.count > 0 && peer->is_known &&
         !peer_is_online(c, peer->subject.kind, &peer->subject.id))
         sessions_forget(&c->sessions, &peer->subject.id);
+    if (peer->quota != NULL)
+        wf_quota_give(c->quotas, peer->quota, wf_now_mono_ms());
     free(peer);
 }
 
@@ -240,6 +298,14 @@ static const struct wf_link_handler handler = {
     .control = on_control,
     .closed = on_closed,
 };
+
+static weft_err take_quota(struct peer *peer, const struct pki_subject *subject)
+{
+    uint8_t key[1 + WF_ID_LEN] = {(uint8_t)subject->kind};
+
+    memcpy(key + 1, subject->id.b, WF_ID_LEN);
+    return wf_quota_take(peer->c->quotas, key, sizeof key, LINKS_PER_NODE, &peer->quota);
+}
 
 const struct wf_link_handler *peer_accept(void *controller, wf_link *link, void **arg)
 {
@@ -273,6 +339,13 @@ const struct wf_link_handler *peer_accept(void *controller, wf_link *link, void 
         return NULL;
     }
     if (subject != NULL) {
+        weft_err err = take_quota(peer, subject);
+
+        if (err != WEFT_OK) {
+            free(peer);
+            wf_link_cut(link, err, err == WEFT_ELIMIT ? "too many links of this node" : NULL);
+            return NULL;
+        }
         peer->is_known = true;
         peer->subject = *subject;
     }
@@ -437,6 +510,7 @@ void peer_sweep(struct controller *c, uint64_t now_mono, uint64_t now_wall)
     wf_node *n, *next;
     wf_why why;
 
+    wf_quota_sweep(c->quotas, now_mono);
     for (n = c->peers.next; n != &c->peers; n = next) {
         struct peer *peer = peer_of(n);
 

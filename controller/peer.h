@@ -14,10 +14,13 @@ struct peer {
     unsigned who;         /* operation_who, without WHO_ADMIN */
     bool is_known;        /* subject is filled: all but anonymous ones */
     struct pki_subject subject;
-    uint64_t floors_version; /* what its Hello said */
-    unsigned pending;        /* calls whose replies wait for the commit */
-    unsigned calls;          /* in all */
-    uint64_t since;          /* monotonic ms */
+    uint64_t floors_version;  /* what its Hello said */
+    unsigned pending;         /* calls whose replies wait for the commit */
+    unsigned calls;           /* in all */
+    uint64_t since;           /* monotonic ms */
+    struct wf_quota *quota;   /* borrowed: the node's row; NULL: anonymous */
+    uint64_t answered;        /* newest version when a FLOORS_WANTED was answered; 0: never */
+    uint64_t answers_full_at; /* wf_quota_draw of those answers */
 };
 
 /* For wf_listener_config.accepted; its arg is the controller. */

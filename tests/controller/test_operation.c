@@ -129,9 +129,30 @@ static void the_last_administrator_stays(void **state)
     assert_int_equal(desk_ask(&d, "admin.remove", "{\"identity\":\"second\"}"), WEFT_ENOTFOUND);
 }
 
+static void refusals_without_end_are_counted_but_do_not_fill_the_log(void **state)
+{
+    struct node plain;
+    unsigned lines = 0;
+    uint64_t before = d.c.counters.refusals[WEFT_EREFUSED], began;
+
+    (void)state;
+    desk_identity(&d, "noisy", "[]", &plain);
+    d.c.log_full_at = 0;
+    began = wf_now_mono_ms();
+    desk_hush(&d);
+    for (int i = 0; i < 200; i++)
+        assert_int_equal(as(WHO_IDENTITY, &plain.subject, "x"), WEFT_EREFUSED);
+    for (const char *at = d.log; (at = strstr(at, "refused x")) != NULL; at++)
+        lines++;
+    assert_in_range(lines, 1, 40 + (wf_now_mono_ms() - began) / 50 + 1);
+    assert_int_equal(d.c.counters.refusals[WEFT_EREFUSED], before + 200);
+    node_fini(&plain);
+}
+
 static void acts_are_logged_with_who_and_what_once_they_are_durable(void **state)
 {
     (void)state;
+    d.c.log_full_at = 0; /* whatever was refused before */
     desk_hush(&d);
     desk_do(&d, "service.create", "{\"name\":\"logged\"}");
     assert_non_null(strstr(d.log, "administrator admin"));
@@ -440,6 +461,7 @@ int main(void)
         cmocka_unit_test(unknown_and_forbidden_sound_the_same),
         cmocka_unit_test(an_administrator_is_one_by_row_not_by_role),
         cmocka_unit_test(the_last_administrator_stays),
+        cmocka_unit_test(refusals_without_end_are_counted_but_do_not_fill_the_log),
         cmocka_unit_test(acts_are_logged_with_who_and_what_once_they_are_durable),
         cmocka_unit_test(a_failing_call_changes_nothing),
         cmocka_unit_test(share_makes_all_that_a_service_needs),

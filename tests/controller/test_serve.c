@@ -522,6 +522,114 @@ static void a_flood_of_calls_on_one_link_is_cut_and_others_are_served(void **sta
     person_fini(&p);
 }
 
+/* Nothing that a peer says, so often as it likes, may cost more than it should. */
+static void floors_are_told_once_to_a_link_that_asks_again_and_again(void **state)
+{
+    struct person p;
+    struct line line;
+    Weft__Wire__Control control;
+    Weft__Wire__FloorsWanted wanted;
+    unsigned before;
+
+    (void)state;
+    person_enroll(&p, &served, &desk, "asker", "[]");
+    /* Somebody cut: there are floors. */
+    assert_int_equal(line_ask(&desk, "identity.create", "{\"name\":\"cut\"}"), WEFT_OK);
+    assert_int_equal(line_ask(&desk, "identity.disable", "{\"name\":\"cut\"}"), WEFT_OK);
+    line_open(&line, &hall, &served.address, p.tls, p.trust);
+    assert_int_equal(line_call(&line, "grants", wf_span_of("", 0)), WEFT_OK);
+    before = line.floors;
+    weft__wire__control__init(&control);
+    weft__wire__floors_wanted__init(&wanted);
+    control.of_case = WEFT__WIRE__CONTROL__OF_FLOORS_WANTED;
+    control.floors_wanted = &wanted;
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(wf_link_send_control(line.link, &control), WEFT_OK);
+    assert_int_equal(line_call(&line, "grants", wf_span_of("", 0)), WEFT_OK);
+    assert_in_range(line.floors, before + 1, before + 4); /* one answer, in some messages */
+    line_close(&line);
+    person_fini(&p);
+}
+
+static void who_asks_for_grants_without_end_is_told_to_wait(void **state)
+{
+    struct person p;
+    struct line line, again;
+    weft_err err = WEFT_OK;
+    unsigned asked;
+
+    (void)state;
+    person_enroll(&p, &served, &desk, "greedy", "[]");
+    line_open(&line, &hall, &served.address, p.tls, p.trust);
+    for (asked = 0; asked < 4000 && err == WEFT_OK; asked++)
+        err = line_call(&line, "grants", wf_span_of("", 0));
+    assert_int_equal(err, WEFT_EBUSY);
+    assert_true(asked > 1024);
+    assert_non_null(strstr(line.reason, "too many requests: try again in 1 s"));
+    /* Another link is no way around, and nobody else is concerned. */
+    line_close(&line);
+    line_open(&again, &hall, &served.address, p.tls, p.trust);
+    for (asked = 0; asked < 100 && err == WEFT_OK; asked++)
+        err = line_call(&again, "grants", wf_span_of("", 0));
+    assert_int_equal(err, WEFT_EBUSY);
+    assert_int_equal(line_call(&desk, "grants", wf_span_of("", 0)), WEFT_OK);
+    line_close(&again);
+    person_fini(&p);
+}
+
+/* The person's certificate again, ending in so many ms. */
+static void shorten_life(struct person *p, const struct served *s, uint64_t ms)
+{
+    struct home home;
+    struct pki_leaf leaf = {.kind = PKI_IDENTITY,
+                            .id = p->identity.id,
+                            .name = p->identity.name,
+                            .spki = pki_chain_spki(p->identity.chain)};
+    pki_chain *chain = NULL;
+    wf_why why = {""};
+
+    if (home_open(s->folder.home, &home, &why) != WEFT_OK)
+        fail_msg("%s", why.text);
+    leaf.domain = home.domain;
+    leaf.not_before = wf_now_wall_ms() - 60000;
+    leaf.not_after = wf_now_wall_ms() + ms;
+    if (pki_ca_issue(home.identities, &leaf, &chain, &why) != WEFT_OK)
+        fail_msg("%s", why.text);
+    home_close(&home);
+    pki_chain_free(p->identity.chain);
+    p->identity.chain = chain;
+    pki_trust_unref(p->trust);
+    pki_tls_ctx_unref(p->tls);
+    p->trust = NULL;
+    p->tls = NULL;
+    if (pki_identity_open(&p->identity, wf_now_wall_ms(), &p->trust, &p->tls, &why) != WEFT_OK)
+        fail_msg("%s", why.text);
+}
+
+static void a_link_does_nothing_once_its_certificate_has_ended(void **state)
+{
+    struct person p;
+    struct line line;
+    uint64_t end;
+
+    (void)state;
+    person_enroll(&p, &served, &desk, "ending", "[]");
+    line_close(&desk);
+    served_stop(&served);
+    shorten_life(&p, &served, 4000);
+    end = wf_now_wall_ms() + 4000;
+    served_start(&served);
+    line_open(&desk, &hall, &served.address, admin.tls, admin.trust);
+    line_open(&line, &hall, &served.address, p.tls, p.trust);
+    assert_int_equal(line_call(&line, "grants", wf_span_of("", 0)), WEFT_OK);
+    hall_wait(&hall, 6000, wf_now_wall_ms() > end + 1000);
+    assert_false(line.closed); /* nobody looked since */
+    assert_int_not_equal(line_call(&line, "grants", wf_span_of("", 0)), WEFT_OK);
+    hall_wait(&hall, 5000, line.closed);
+    line_close(&line);
+    person_fini(&p);
+}
+
 static void a_certificate_is_renewed_over_the_wire(void **state)
 {
     struct person p;
@@ -676,6 +784,9 @@ int main(void)
         cmocka_unit_test(an_enrollee_and_an_identity_reach_only_their_rows),
         cmocka_unit_test(a_certificate_of_another_authority_is_refused),
         cmocka_unit_test(a_flood_of_calls_on_one_link_is_cut_and_others_are_served),
+        cmocka_unit_test(floors_are_told_once_to_a_link_that_asks_again_and_again),
+        cmocka_unit_test(who_asks_for_grants_without_end_is_told_to_wait),
+        cmocka_unit_test(a_link_does_nothing_once_its_certificate_has_ended),
         cmocka_unit_test(a_certificate_is_renewed_over_the_wire),
         cmocka_unit_test(a_session_is_listed_and_cut),
         cmocka_unit_test(killed_under_load_it_keeps_what_it_acknowledged),

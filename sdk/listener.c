@@ -214,11 +214,15 @@ static void look(weft_listener *l, uint64_t now)
             (void)wf_fail(&l->why, WEFT_EREVOKED, "the bind grant for %s was withdrawn",
                           l->service_name);
             wf_jobs_post(&l->endpoint->jobs, &l->job);
-            l->retry_at = 0;
         }
+        /* The binds may have been lost before: what counts is that it is news. */
+        if (l->had_grant)
+            l->retry_at = 0;
+        l->had_grant = false;
         fetch(l, now);
         return;
     }
+    l->had_grant = true;
     if (!wf_id_equal(&l->service, &grant->grant.service)) {
         /* The first one; or the service was deleted and another of its name is meant now. */
         for (size_t i = 0; i < WF_BINDS_MAX; i++)

@@ -587,7 +587,7 @@ void wf_session_check(wf_session *s, uint64_t now, uint64_t grace_ms)
         uint64_t floor =
             pki_floors_for_grant(pki_trust_floors(s->trust), &g->subject, &g->service, g->role);
         if (g->epoch < floor)
-            err = wf_fail(&s->why, WEFT_EREVOKED, "the grant of %s for %s was withdrawn",
+            err = wf_fail(&s->why, WEFT_EREFUSED, "the grant of %s for %s was withdrawn",
                           s->peer.name, g->service_name);
         else if (now > g->expiry && now - g->expiry > WF_CLOCK_TOLERANCE_MS + grace_ms)
             err = wf_fail(&s->why, WEFT_EEXPIRED, "the grant of %s for %s expired", s->peer.name,

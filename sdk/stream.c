@@ -378,7 +378,7 @@ static void on_writable(void *arg)
 static weft_err look_at_ourselves(const weft_stream *s, weft_err err, wf_why *why)
 {
     const weft_endpoint *e = s->endpoint;
-    if (err != WEFT_ELOST && err != WEFT_ERESET)
+    if (err != WEFT_ELOST && err != WEFT_ERESET && err != WEFT_EREVOKED && err != WEFT_EREFUSED)
         return err;
     if (pki_trust_check_again(e->trust, &e->self, wf_now_wall_ms(), why) == WEFT_EREVOKED)
         return wf_wrap(why, WEFT_EREVOKED, "cut");

@@ -483,7 +483,9 @@ static void dialed_down(wf_uplink *uplink, void *arg, weft_err err, const wf_why
     struct peer *peer = arg;
 
     (void)uplink;
-    if (!peer->is_up)
+    if (!peer->is_up && retry_ms == 0)
+        wf_log_debug("router link not there yet, again at once: %s", why->text);
+    else if (!peer->is_up)
         wf_log_debug("router link not there yet, again in %llu ms: %s",
                      (unsigned long long)retry_ms, why->text);
     peer_down(peer, err, why);

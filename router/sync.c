@@ -12,6 +12,7 @@
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "router/inside.h"
+#include <stdio.h>
 
 static void take_member(struct router *router, const Weft__Wire__Signed *record)
 {
@@ -146,11 +147,14 @@ static void controller_down(wf_uplink *uplink, void *arg, weft_err err, const wf
 {
     struct router *router = arg;
 
+    char again[32] = "at once";
+
     (void)uplink;
     (void)err;
+    if (retry_ms > 0)
+        (void)snprintf(again, sizeof again, "in %llu ms", (unsigned long long)retry_ms);
     wf_log(router->was_away ? WF_LOG_DEBUG : WF_LOG_INFO,
-           "no controller: %s; again in %llu ms. Dials and circuits go on without it", why->text,
-           (unsigned long long)retry_ms);
+           "no controller: %s; again %s. Dials and circuits go on without it", why->text, again);
     router->was_away = true;
 }
 

@@ -20,10 +20,11 @@
 
 /* One dialer that waits for its backend. Freed when all its requests have come back. */
 struct attempt {
-    wf_node node;              /* in tunneler->attempts, until it ends */
-    struct tunneler *tunneler; /* borrowed: outlives us */
-    weft_stream *stream;       /* borrowed until it is answered; NULL once it is, or gone */
-    relay *relay;              /* owned until the stream owns it; then NULL */
+    wf_node node;                 /* in tunneler->attempts, until it ends */
+    struct tunneler *tunneler;    /* borrowed: outlives us */
+    weft_stream *stream;          /* borrowed until it is answered; NULL once it is, or gone */
+    const struct weft_peer *peer; /* borrowed: lives as long as the stream */
+    relay *relay;                 /* owned until the stream owns it; then NULL */
     uv_getaddrinfo_t resolve;
     uv_connect_t connect;
     uv_timer_t deadline;
@@ -38,7 +39,10 @@ weft_err host_parse(const char *rule, char service[WF_NAME_MAX + 1], wf_address 
     const char *equals = strchr(rule, '=');
     if (equals == NULL)
         return wf_fail(why, WEFT_EUSAGE, "\"%s\": say SERVICE=HOST:PORT", rule);
-    size_t len = (size_t)(equals - rule);
+    size_t len = (size_t)(equals - rule), digits = strspn(equals + 1, "0123456789");
+    if (digits > 0 && equals[1 + digits] == 0)
+        return wf_fail(why, WEFT_EUSAGE, "\"%s\": the host is missing, write %.*s=127.0.0.1:%s",
+                       rule, (int)len, rule, equals + 1);
     weft_err err = wf_name_check(rule, len, "service", why);
     if (err == WEFT_OK)
         err = wf_address_parse(equals + 1, 0, target, why);
@@ -73,7 +77,8 @@ static void attempt_end(struct attempt *a, weft_err err, const char *reason)
         char text[300];
         snprintf(text, sizeof text, "%s: %s", a->target, reason);
         a->tunneler->counters.refused_backend++;
-        wf_log_warn("refused a session: %s", text);
+        wf_log_warn("%s: refused session %s of %s: %s", a->peer->service, a->peer->session,
+                    a->peer->name, text);
         /* the dialer learns that the server is away, not where it stands */
         weft_stream_refuse(a->stream, err, "the server behind the service does not answer");
     }
@@ -153,10 +158,11 @@ static void on_incoming(weft_listener *listener, void *arg, weft_stream *stream,
     char port[8];
     (void)listener;
     /* Counted from here on: a name server that is slow must not let dialers pile up. */
-    relay *r = relay_new(t);
+    relay *r = relay_new(t, h->service);
     if (r == NULL) {
         t->counters.refused_limit++;
-        wf_log_warn("refused a session: too many sessions (--max-sessions)");
+        wf_log_warn("%s: refused session %s of %s: too many sessions (--max-sessions)", h->service,
+                    peer->session, peer->name);
         weft_stream_refuse(stream, WEFT_EBUSY, "too many sessions");
         return;
     }
@@ -167,6 +173,8 @@ static void on_incoming(weft_listener *listener, void *arg, weft_stream *stream,
         return;
     }
     a->relay = r;
+    a->peer = peer;
+    relay_set_peer(r, peer);
     wf_log_debug("session %s from %s (%s)", peer->session, peer->name, peer->id);
     a->tunneler = t;
     a->stream = stream;
@@ -228,8 +236,9 @@ static void on_listener_closed(weft_listener *listener, void *arg, weft_err err,
         return;
     }
     if (h->wait_ms == 0)
-        wf_log_error("%s can't be hosted: %s; trying again now and then", h->service,
-                     why != NULL && *why ? why : weft_err_sentence(err));
+        wf_log(err == WEFT_EREVOKED && h->tunneler->is_revoked ? WF_LOG_DEBUG : WF_LOG_ERROR,
+               "%s can't be hosted: %s; trying again now and then", h->service,
+               why != NULL && *why ? why : weft_err_sentence(err));
     wait_for_another_try(h);
 }
 

@@ -1,4 +1,5 @@
 /* weft-tunneler: sits beside servers and clients that can't embed the SDK. */
+#include "proto/base/file.h"
 #include "proto/base/log.h"
 #include "proto/node/daemon.h"
 #include "proto/node/metrics.h"
@@ -128,8 +129,12 @@ static void on_stop(void *arg)
     if (p->leaving)
         return;
     p->leaving = true;
-    wf_log_info("stopping: %zu sessions may end by themselves for %u s", relays_count(p->t.relays),
-                DRAIN_MS / 1000);
+    size_t sessions = relays_count(p->t.relays);
+    if (sessions > 0)
+        wf_log_info("stopping: %zu session%s may end by themselves for %u s", sessions,
+                    sessions == 1 ? "" : "s", DRAIN_MS / 1000);
+    else
+        wf_log_info("stopping");
     close_rules(p, NULL);
     p->drain_left_ms = DRAIN_MS;
     uv_timer_start(&p->drain, on_drain, 0, 100);
@@ -142,7 +147,15 @@ static const struct wf_daemon_handler daemon_handler = {on_stop, on_reload};
 /* The library logs what goes wrong by itself; what is there is for us to say. */
 static void on_event(void *arg, const struct weft_event *event)
 {
-    (void)arg;
+    struct program *p = arg;
+    if (event->kind == WEFT_EVENT_REVOKED) {
+        if (!p->t.is_revoked)
+            wf_log_error("%s", event->text);
+        p->t.is_revoked = true;
+        return;
+    }
+    if (event->kind == WEFT_EVENT_CONTROLLER_UP)
+        p->t.is_revoked = false; /* it lets no disabled one in */
     if (event->kind == WEFT_EVENT_CONTROLLER_UP)
         wf_log_info("the controller is there: %s", event->text);
     else if (event->kind == WEFT_EVENT_ROUTER_UP)
@@ -283,6 +296,21 @@ static weft_err run_file(const struct wf_call_line *line, wf_why *why)
     return err == WEFT_OK ? run_rules(line, config, path, why) : err;
 }
 
+/* Whether the identity can be used. A token is only looked for: it may be spent but once. */
+static weft_err check_identity(const char *identity, wf_why *why)
+{
+    struct weft_options options = {.identity = identity, .state_dir = ""};
+    weft_endpoint *endpoint;
+    size_t len = strlen(identity);
+    if (len > 4 && strcmp(identity + len - 4, ".jwt") == 0 && wf_file_exists(identity))
+        return WEFT_OK;
+    weft_err err = weft_endpoint_open(&options, &endpoint, why);
+    if (err != WEFT_OK)
+        return err;
+    weft_endpoint_close(endpoint, NULL, NULL);
+    return weft_endpoint_run(endpoint);
+}
+
 static weft_err check_file(const struct wf_call_line *line, wf_why *why)
 {
     struct config *config;
@@ -292,6 +320,14 @@ static weft_err check_file(const struct wf_call_line *line, wf_why *why)
     weft_err err = config_load(path, &config, why);
     if (err != WEFT_OK)
         return err;
+    const char *identity = wf_line_text(line, "identity");
+    if (identity == NULL)
+        identity = config->identity;
+    err = identity != NULL ? check_identity(identity, why) : WEFT_OK;
+    if (err != WEFT_OK) {
+        config_free(config);
+        return err;
+    }
     fprintf(stderr, "%s is right: %zu hosted, %zu proxied\n", path, config->host_count,
             config->proxy_count);
     config_free(config);

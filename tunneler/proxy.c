@@ -80,7 +80,7 @@ static void on_connection(uv_stream_t *listener, int status)
         wf_log_warn("%s: %s", p->service, uv_strerror(status));
         return;
     }
-    relay *r = relay_new(t);
+    relay *r = relay_new(t, p->service);
     if (r == NULL) {
         if (refuse_connection(p)) {
             t->counters.refused_limit++;
@@ -138,8 +138,11 @@ weft_err proxy_open(struct tunneler *t, const wf_address *listen, const char *se
         rc = uv_listen((uv_stream_t *)&p->tcp, BACKLOG, on_connection);
     if (rc != 0) {
         proxy_close(p);
-        return wf_fail(why, WEFT_EIO, "can't listen on %s: %s", wf_address_text(listen, text),
-                       uv_strerror(rc));
+        return wf_fail(why, WEFT_EIO, "can't listen on %s: %s%s", wf_address_text(listen, text),
+                       uv_strerror(rc),
+                       rc == UV_EADDRINUSE ? " (another program listens there: stop it or choose "
+                                             "another port)"
+                                           : "");
     }
     p->listen.port = proxy_port(p);
     wf_log_info("%s leads to %s", wf_address_text(&p->listen, text), service);

@@ -12,6 +12,7 @@
 #include "proto/base/buf.h"
 #include "proto/base/log.h"
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,7 +51,9 @@ struct relay {
     wf_node node, dirty;
     enum relay_state state;
     enum to_tcp to_tcp;
-    struct tunneler *tunneler; /* borrowed: outlives us */
+    struct tunneler *tunneler;    /* borrowed: outlives us */
+    const struct weft_peer *peer; /* borrowed: lives as long as the stream; NULL: not known yet */
+    char service[WF_NAME_MAX + 1];
     uv_tcp_t tcp;
     weft_stream *stream; /* owned; NULL before it is known and after its `closed` */
     uint8_t *out;        /* owned: bytes for TCP, OUT_MAX large; NULL while empty */
@@ -131,7 +134,7 @@ void relays_cut(struct relays *all)
 
 /* ---- life and end of one */
 
-relay *relay_new(struct tunneler *t)
+relay *relay_new(struct tunneler *t, const char *service)
 {
     if (t->relays->count >= t->sessions_max)
         return NULL;
@@ -144,6 +147,7 @@ relay *relay_new(struct tunneler *t)
     }
     r->tunneler = t;
     r->tcp.data = r;
+    snprintf(r->service, sizeof r->service, "%s", service);
     r->dirty.next = r->dirty.prev = &r->dirty;
     wf_list_push(&t->relays->all, &r->node);
     t->relays->count++;
@@ -159,6 +163,11 @@ uv_tcp_t *relay_tcp(relay *r)
 void relay_set_stream(relay *r, weft_stream *stream)
 {
     r->stream = stream;
+}
+
+void relay_set_peer(relay *r, const struct weft_peer *peer)
+{
+    r->peer = peer;
 }
 
 static void drop_out(relay *r)
@@ -420,6 +429,7 @@ static void on_opened(weft_stream *stream, void *arg, const struct weft_peer *pe
 {
     (void)stream;
     wf_log_debug("session %s of %s with %s opened", peer->session, peer->service, peer->name);
+    relay_set_peer(arg, peer);
     relay_begin(arg);
 }
 
@@ -432,10 +442,16 @@ static void on_closed(weft_stream *stream, void *arg, weft_err err, const char *
         r->tunneler->counters.broken++;
         if (r->state == RELAY_OPENING)
             r->tunneler->counters.dial_failures++;
-        wf_log_info("session did not end cleanly: %s",
-                    why != NULL && *why ? why : weft_err_sentence(err));
+        if (why == NULL || *why == 0)
+            why = weft_err_sentence(err);
+        if (r->peer != NULL)
+            wf_log_info("%s: session %s with %s did not end cleanly: %s", r->service,
+                        r->peer->session, r->peer->name, why);
+        else
+            wf_log_info("%s: the dial failed: %s", r->service, why);
         close_tcp(r, false);
     }
+    r->peer = NULL;
     maybe_free(r);
 }
 

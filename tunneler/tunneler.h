@@ -21,6 +21,7 @@ struct tunneler {
     struct relays *relays;   /* owned, see relay.h */
     struct counters counters;
     unsigned sessions_max;
+    bool is_revoked;        /* our identity is disabled, and that has been said */
     wf_node hosts, proxies; /* of struct host, struct proxy */
     wf_node attempts;       /* of host.c: dialers that wait for their backend */
 };

@@ -214,6 +214,13 @@ def _(f):
         refused(f, USAGE, f"t.yaml:{line}: ", "weft-tunneler", "check-config", "-c", path)
         done = f.run("weft-tunneler", "run", "-c", path, "--identity", f.dialer)
         check(done.code == USAGE, done)
+    refused(f, USAGE, "write web=127.0.0.1:8080", "weft-tunneler", "host", "web=8080", "--identity", f.dialer)
+    refused(f, FAILED, "another program listens there", "weft-tunneler", "proxy", f"{f.web.port}=web", "--identity", f.dialer)
+    path = f.write("t.yaml", "identity: gone.json\n" + rule)
+    refused(f, FAILED, "gone.json", "weft-tunneler", "check-config", "-c", path)
+    for good in (f.dialer, f.path("web-dial.jwt")):
+        done = f.run("weft-tunneler", "check-config", "-c", path, "--identity", good)
+        check(done.code == OK, done)
     refused(f, FAILED, "nowhere.yaml", "weft-tunneler", "run", "-c", f.path("nowhere.yaml"))
     home = f.path("r1copy")
     shutil.copytree(f.path("r1"), home)

@@ -120,6 +120,12 @@ static void on_fetched(struct wf_wait *wait, weft_err err, const char *why)
                       l->endpoint->identity.name, l->service_name);
         close_with(l, err, text.text);
     } else if (err == WEFT_OK) {
+        if (l->endpoint->grants.router_count == 0) {
+            (void)wf_fail(&l->why, WEFT_EUNREACHABLE,
+                          "the controller knows no router; an administrator makes one: weft router "
+                          "create NAME; trying again");
+            wf_jobs_post(&l->endpoint->jobs, &l->job);
+        }
         wf_listeners_look(l->endpoint, now);
     } else if (err == WEFT_EREFUSED || err == WEFT_EREVOKED) {
         close_with(l, err, why);
@@ -287,7 +293,7 @@ void wf_listeners_bind_reply(weft_endpoint *e, wf_edge *edge, const Weft__Wire__
             continue;
         if (reply->code == 0) {
             bind->state = WF_BIND_BOUND;
-            wf_log_info("%s is bound on router %s", l->service_name, wf_edge_router(edge)->name);
+            wf_log_debug("%s is bound on router %s", l->service_name, wf_edge_router(edge)->name);
         } else {
             weft_err code = reply->code <= WEFT_EEOF ? (weft_err)reply->code : WEFT_EINTERNAL;
             bind->state = WF_BIND_NONE;

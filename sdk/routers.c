@@ -232,6 +232,10 @@ static void race_on(weft_endpoint *e)
     }
     if (known == 0)
         (void)wf_fail(&why, WEFT_EUNREACHABLE, "no router is known");
+    else if (known == 1) /* "router r1: why" */
+        (void)wf_fail(&why, WEFT_EUNREACHABLE, "router %s can't be reached%s",
+                      e->grants.routers[0].member.name,
+                      r->last_why.text + strcspn(r->last_why.text, ":"));
     else
         (void)wf_fail(&why, WEFT_EUNREACHABLE, "none of %zu routers could be reached; %s", known,
                       r->last_why.text);

@@ -170,6 +170,7 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
         return;
     }
     link->heard = uv_now(link->net->loop);
+    link->has_spoken = true;
     link->net->counters.bytes_in += (uint64_t)nread;
     pki_tls_feed(link->tls, (const uint8_t *)buf->base, (size_t)nread);
     if (link->state == LINK_SECURING) {

@@ -48,7 +48,7 @@ struct wf_net_times {
     unsigned connect_ms, handshake_ms, hello_ms, ping_ms, silence_ms, call_ms, close_ms;
     unsigned backoff_min_ms, backoff_max_ms;
     unsigned settled_ms; /* up for so long, an uplink's link counts as a success */
-    unsigned fair_ms; /* what a stranger's handshake has before others may take its place */
+    unsigned fair_ms;    /* what a stranger's handshake has before others may take its place */
 };
 
 #define WF_CIPHER_SCRATCH (64u * 1024u)
@@ -139,6 +139,7 @@ struct wf_link {
     bool is_waiting;       /* accepted, but there is no place for its handshake yet */
     uint64_t started;
     uint8_t origin[16]; /* the address that per-address caps count */
+    bool has_spoken;    /* a byte has come */
     bool counted_up;    /* in the listener's and the net's number of links */
 
     wf_alarm alarm;

@@ -13,6 +13,8 @@
  * - Slow, garbage, no certificate: deadline or TLS error, one line in the log
  *   with the address and the reason; above LINES_MAX in ten seconds they are
  *   only counted, and one line sums them up.
+ * - Not a byte came: somebody looked whether the port is open, which is no
+ *   line but for debugging.
  * - Whoever enrolls or renews keeps his place until he is gone.
  * - Out of descriptors: libuv refuses for us; it is counted.
  * - Out of memory: libuv asks for no more connections until the one at hand is
@@ -67,7 +69,7 @@ void wf_listener_drop(wf_listener *listener)
 static void report(wf_listener *listener)
 {
     unsigned all = listener->refused + listener->dropped + listener->failed;
-    if (all > 0)
+    if (all > LINES_MAX)
         wf_log_warn(
             "listener: refused %u connections in the last %u s: %u over the cap, %u dropped "
             "as too slow, %u failed the handshake",
@@ -445,6 +447,9 @@ void wf_listener_gone(wf_link *link)
 
     if (link->counted_up) {
         listener->up_count--;
+    } else if (link->err != WEFT_OK && !link->has_spoken && link->err != WEFT_ETIMEDOUT) {
+        /* Somebody looked whether the port is open: a health check, `weft doctor`. */
+        wf_log_debug("listener: %s came and went without a byte", link->remote);
     } else if (link->err != WEFT_OK && !listener->is_closing) {
         if (listener->lines < LINES_MAX) {
             listener->lines++;

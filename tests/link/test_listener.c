@@ -63,6 +63,21 @@ static void garbage_instead_of_tls_is_one_line_in_the_log(void **state)
     bench_connect(b);
 }
 
+static void who_only_looks_whether_the_port_is_open_is_no_line_in_the_log(void **state)
+{
+    struct bench *b = *state;
+    bench_listen(b, NULL);
+    for (unsigned i = 1; i <= 3; i++) {
+        rogue_connect(&rogue, b);
+        bench_run(b, 20); /* it is taken in */
+        rogue_fini(&rogue);
+        bench_wait(b, 5000, wf_net_counters(b->net)->handshakes_failed == i);
+    }
+    assert_null(strstr(b->log, "listener: no link"));
+    assert_non_null(strstr(b->log, "came and went without a byte"));
+    bench_connect(b);
+}
+
 static void a_stranger_of_another_authority_is_refused(void **state)
 {
     struct bench *b = *state;
@@ -357,6 +372,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(a_second_listener_on_a_port_is_refused_with_a_remedy),
         T(garbage_instead_of_tls_is_one_line_in_the_log),
+        T(who_only_looks_whether_the_port_is_open_is_no_line_in_the_log),
         T(a_stranger_of_another_authority_is_refused),
         T(without_a_certificate_only_enrollment_is_served),
         T(an_enrollee_is_accepted_and_has_no_name),

@@ -83,6 +83,15 @@ static weft_err read_file(const char *path, bool secret, wf_buf *out, wf_why *wh
                       (unsigned)st.st_mode & 0777u);
         goto close_fd;
     }
+    /* Who owns it may change it at any time, and put a key of his own there. */
+    if (secret && st.st_uid != geteuid() && st.st_uid != 0) {
+        err = wf_fail(why, WEFT_ECREDENTIAL,
+                      "%s belongs to another user (uid %lu, this program runs as %lu): chown it to "
+                      "%lu, or run this program as its owner",
+                      path, (unsigned long)st.st_uid, (unsigned long)geteuid(),
+                      (unsigned long)geteuid());
+        goto close_fd;
+    }
     if (st.st_size > 0 && (uintmax_t)st.st_size > out->max - out->len) {
         err = wf_fail(why, WEFT_ELIMIT, "%s is larger than %zu bytes", path, out->max - out->len);
         goto close_fd;

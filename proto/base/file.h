@@ -11,7 +11,10 @@
  * in all; on failure out is as before. WEFT_ENOTFOUND, WEFT_ELIMIT, WEFT_EIO.
  */
 weft_err wf_file_read(const char *path, wf_buf *out, wf_why *why);
-/* As wf_file_read, and refuses a file that group or others may read or write (WEFT_ECREDENTIAL). */
+/*
+ * As wf_file_read, and refuses a file that group or others may read or write, or that belongs to
+ * another user but root (WEFT_ECREDENTIAL).
+ */
 weft_err wf_file_read_secret(const char *path, wf_buf *out, wf_why *why);
 /*
  * Writes to a temporary file beside path, fsyncs, renames, fsyncs the folder:

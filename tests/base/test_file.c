@@ -204,7 +204,7 @@ static void what_is_absent_or_no_file_is_named_in_the_refusal(void **state)
     assert_int_equal(wf_file_read("/dev/zero", &buf, &why), WEFT_EIO);
     assert_int_equal(mkfifo(path, 0600), 0);
     assert_int_equal(wf_file_read(path, &buf, &why), WEFT_EIO); /* and doesn't wait */
-    assert_false(wf_file_exists("/nonexistent/x"));
+    assert_false(wf_file_exists("/proc/nonexistent/x"));
     wf_buf_fini(&buf);
 }
 
@@ -228,6 +228,32 @@ static void a_secret_that_others_may_read_or_write_is_refused(void **state)
         wf_buf_clear(&buf);
         assert_int_equal(wf_file_read_secret(path, &buf, NULL), WEFT_OK);
     }
+    wf_buf_fini(&buf);
+}
+
+static void a_secret_that_another_user_owns_is_refused(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip(); /* only root can give a file away */
+    wf_buf buf;
+    wf_why why;
+    wf_buf_init(&buf, 100);
+    wf_file_write(path, "key", 3, 0600, NULL);
+    assert_int_equal(chown(path, 12345, (gid_t)-1), 0);
+    assert_int_equal(wf_file_read_secret(path, &buf, &why), WEFT_ECREDENTIAL);
+    assert_non_null(strstr(why.text, "12345"));
+    assert_non_null(strstr(why.text, "chown"));
+    assert_int_equal(buf.len, 0);
+    assert_int_equal(wf_file_read(path, &buf, NULL), WEFT_OK); /* what is no secret may be read */
+    wf_buf_clear(&buf);
+    /* For its owner, and what root laid down for him, all is well. */
+    assert_int_equal(chmod(folder, 0711), 0);
+    assert_int_equal(seteuid(12345), 0);
+    weft_err own = wf_file_read_secret(path, &buf, NULL);
+    assert_int_equal(seteuid(0), 0);
+    assert_int_equal(chmod(folder, 0700), 0);
+    assert_int_equal(own, WEFT_OK);
     wf_buf_fini(&buf);
 }
 
@@ -294,7 +320,7 @@ static void a_write_onto_a_folder_fails_and_leaves_nothing(void **state)
     assert_int_equal(names(false), 1);
     assert_int_equal(rmdir(path), 0);
     wf_why why;
-    assert_int_equal(wf_file_write("/nonexistent/x", "x", 1, 0600, &why), WEFT_ENOTFOUND);
+    assert_int_equal(wf_file_write("/proc/nonexistent/x", "x", 1, 0600, &why), WEFT_ENOTFOUND);
 }
 
 static void folders_are_made_all_the_way_and_for_us_alone(void **state)
@@ -407,6 +433,7 @@ int main(void)
         TEST(a_failed_read_leaves_what_was_in_the_buffer),
         TEST(what_is_absent_or_no_file_is_named_in_the_refusal),
         TEST(a_secret_that_others_may_read_or_write_is_refused),
+        TEST(a_secret_that_another_user_owns_is_refused),
         TEST(a_disk_that_fills_up_leaves_the_old_content_and_nothing_else),
         TEST(a_disk_that_takes_little_at_a_time_gets_all),
         TEST(no_room_or_a_failed_sync_leaves_the_old_content),

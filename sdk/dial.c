@@ -160,6 +160,16 @@ static bool may_be_stale(weft_err err)
            err == WEFT_ECREDENTIAL;
 }
 
+/* Whether there is a router to try. */
+static bool knows_router(weft_endpoint *e)
+{
+    uint64_t now = wf_now_wall_ms();
+    for (size_t i = 0; i < e->grants.router_count; i++)
+        if (wf_grants_is_good_router(&e->grants, &e->grants.routers[i].member, now))
+            return true;
+    return wf_routers_ready(e, NULL, 0) != NULL;
+}
+
 void wf_dial_step(weft_stream *s)
 {
     struct wf_dial *dial = s->dial;
@@ -178,7 +188,7 @@ void wf_dial_step(weft_stream *s)
     /* Either way the controller may have something newer: a grant, or a router. */
     bool stale =
         (may_be_stale(dial->refused) || dial->refused == WEFT_EUNREACHABLE) && !dial->fetched;
-    if (grant != NULL && endpoint->grants.router_count > 0 && !stale) {
+    if (grant != NULL && knows_router(endpoint) && !stale) {
         want_router(s, grant);
         return;
     }

@@ -229,7 +229,8 @@ const struct wf_grant *wf_grants_find_id(const struct wf_grants *g, const wf_id 
     return grant != NULL && is_good(g, &grant->grant, now) ? grant : NULL;
 }
 
-static bool is_good_router(const struct wf_grants *g, const struct pki_member *member, uint64_t now)
+bool wf_grants_is_good_router(const struct wf_grants *g, const struct pki_member *member,
+                              uint64_t now)
 {
     const pki_floors *floors = pki_trust_floors(g->trust);
     return now < member->expiry && member->epoch >= pki_floors_for_router(floors, &member->router);
@@ -246,7 +247,7 @@ void wf_grants_sweep(struct wf_grants *g, uint64_t now)
     }
     size_t kept = 0;
     for (size_t i = 0; i < g->router_count; i++) {
-        if (is_good_router(g, &g->routers[i].member, now)) {
+        if (wf_grants_is_good_router(g, &g->routers[i].member, now)) {
             g->routers[kept++] = g->routers[i];
         } else {
             wf_buf_fini(&g->routers[i].record);

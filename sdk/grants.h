@@ -59,6 +59,9 @@ const struct wf_grant *wf_grants_find_id(const struct wf_grants *grants, const w
                                          Weft__Wire__Role role, uint64_t now);
 /* Forgets what is expired or below its floor. */
 void wf_grants_sweep(struct wf_grants *grants, uint64_t now);
+/* Whether its record still counts: neither expired nor revoked. */
+bool wf_grants_is_good_router(const struct wf_grants *grants, const struct pki_member *member,
+                              uint64_t now);
 
 /* The state file: JSON, 0600, replaced atomically. What no longer verifies is left out silently. */
 weft_err wf_grants_load(struct wf_grants *grants, const char *path, uint64_t now, wf_why *why);

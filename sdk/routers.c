@@ -5,6 +5,7 @@
  * WF_RACE_MS later beside it; the first that is ready serves all who wait.
  *
  * - An attempt fails: the next is tried at once.
+ * - A router's record has expired or was revoked: it is passed over.
  * - All have failed: those who wait are told. The uplinks keep trying while
  *   somebody needs them, and wf_routers_tidy closes them later.
  * - A listener wants more than one: wf_routers_open_all.
@@ -207,10 +208,16 @@ static void race_on(weft_endpoint *e)
 {
     struct wf_routers *r = &e->routers;
     size_t known = e->grants.router_count;
+    uint64_t now = wf_now_wall_ms();
     while (r->race_tried < known) {
         const struct pki_member *member = &e->grants.routers[r->race_next % known].member;
         r->race_next++;
         r->race_tried++;
+        if (!wf_grants_is_good_router(&e->grants, member, now)) {
+            (void)wf_fail(&r->last_why, WEFT_EEXPIRED, "router %s: its record has expired",
+                          member->name);
+            continue;
+        }
         struct wf_route *route = open_route(e, member);
         if (route == NULL || wf_edge_is_ready(route->edge))
             continue;
@@ -294,10 +301,13 @@ void wf_routers_await(weft_endpoint *e, struct wf_wait *wait)
 
 void wf_routers_open_all(weft_endpoint *e)
 {
+    uint64_t now = wf_now_wall_ms();
     size_t open = 0;
-    for (size_t i = 0; i < e->grants.router_count && open < WF_BINDS_MAX; i++)
-        if (open_route(e, &e->grants.routers[i].member) != NULL)
+    for (size_t i = 0; i < e->grants.router_count && open < WF_BINDS_MAX; i++) {
+        const struct pki_member *member = &e->grants.routers[i].member;
+        if (wf_grants_is_good_router(&e->grants, member, now) && open_route(e, member) != NULL)
             open++;
+    }
 }
 
 void wf_routers_look(weft_endpoint *e, uint64_t now)

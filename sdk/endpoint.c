@@ -67,7 +67,8 @@ void wf_endpoint_take_floors(weft_endpoint *e, const Weft__Wire__Signed *record,
         message.floors_wanted = &wanted;
         (void)wf_link_send_control(from, &message);
     } else if (err != WEFT_OK && err != WEFT_ECONFLICT) {
-        wf_log_warn("a set of floors is not believed: %s", why.text);
+        wf_lines_put(&e->lines, wf_now_mono_ms(), WF_LOG_WARN,
+                     "a set of floors is not believed: %s", why.text);
     }
 }
 
@@ -77,7 +78,8 @@ void wf_endpoint_take_router(weft_endpoint *e, const Weft__Wire__Signed *record)
     wf_why why = {""};
     weft_err err = wf_grants_add_router(&e->grants, record, wf_now_wall_ms(), &changed, &why);
     if (err != WEFT_OK)
-        wf_log_warn("a router's record is not believed: %s", why.text);
+        wf_lines_put(&e->lines, wf_now_mono_ms(), WF_LOG_WARN,
+                     "a router's record is not believed: %s", why.text);
     if (!changed)
         return;
     for (size_t i = 0; i < WF_EDGES_MAX; i++) {
@@ -102,7 +104,8 @@ void wf_endpoint_take_bundle(weft_endpoint *e, const Weft__Wire__Signed *record)
         err = pki_trust_update(e->trust, wf_span_of(encoded.data, encoded.len), &changed, &why);
     wf_buf_fini(&encoded);
     if (err != WEFT_OK)
-        wf_log_warn("a trust bundle is not believed: %s", why.text);
+        wf_lines_put(&e->lines, wf_now_mono_ms(), WF_LOG_WARN, "a trust bundle is not believed: %s",
+                     why.text);
     e->grants.dirty |= changed;
     if (changed && e->state == WF_ENDPOINT_OPEN)
         wf_jobs_post(&e->jobs, &e->changed);

@@ -10,6 +10,7 @@
 #include "sdk/edge.h"
 #include "sdk/grants.h"
 #include "sdk/jobs.h"
+#include "sdk/lines.h"
 #include "sdk/session.h"
 #include "sdk/timer.h"
 #include <weft/weft.h>
@@ -113,6 +114,7 @@ struct weft_endpoint {
     void (*closed)(void *arg);
     void *closed_arg;
     struct wf_scratch *scratch; /* owned */
+    struct wf_lines lines;      /* of the log, on a peer's say-so */
 };
 
 /* ---- endpoint.c */

@@ -78,6 +78,7 @@ void wf_house_look(void *arg)
     else if (e->controller.calls == 0 && mono - e->controller.used >= WF_IDLE_CLOSE_MS)
         wf_controller_close(e);
     wf_routers_tidy(e, mono);
+    wf_lines_look(&e->lines, mono);
     wf_house_save(e);
     if (has_work(e))
         wf_endpoint_watch(e);

@@ -413,7 +413,8 @@ static void on_over(void *arg, weft_err err, const char *why)
         wf_dial_failed(s, err, why);
         break;
     case WF_STREAM_GREETING:
-        wf_log_info("a dialer was turned away: %s", why);
+        wf_lines_put(&s->endpoint->lines, wf_now_mono_ms(), WF_LOG_INFO,
+                     "a dialer was turned away: %s", why);
         linger(s);
         break;
     case WF_STREAM_DECISION:
@@ -554,11 +555,10 @@ weft_err weft_stream_write(weft_stream *s, const void *data, size_t len, size_t 
 {
     const uint8_t *at = data;
     size_t done = 0;
+    *taken = 0;
     weft_err err = may_write(s);
-    if (err == WEFT_EBUSY) {
-        *taken = 0;
+    if (err == WEFT_EBUSY)
         return WEFT_OK;
-    }
     if (err != WEFT_OK)
         return err;
     do {
@@ -568,8 +568,7 @@ weft_err weft_stream_write(weft_stream *s, const void *data, size_t len, size_t 
             break;
         done += n;
     } while (done < len);
-    if (err == WEFT_OK)
-        *taken = done;
+    *taken = done; /* with an error, too: the records before it have left */
     return err;
 }
 

@@ -153,7 +153,8 @@ WEFT_API weft_err weft_dial(weft_endpoint *endpoint, const char *service,
 #define WEFT_PIECE 16314u
 /*
  * Writes what may be sent now: *taken <= len bytes, encrypted before it
- * returns. After fewer: `writable`. A dialer may write before `opened`: it
+ * returns. With an error, too, *taken says what had left before it. After
+ * fewer: `writable`. A dialer may write before `opened`: it
  * takes nothing until the host is verified, when `writable` comes; the host
  * holds such bytes until it accepts, which saves a round trip. A dial that
  * fails after that with WEFT_EBACKEND, WEFT_EBUSY, WEFT_ENOHOST or
@@ -176,7 +177,11 @@ WEFT_API void weft_stream_close(weft_stream *stream);
 /* As weft_stream_close, and tells the other side why: it gets this error and text. */
 WEFT_API void weft_stream_reset(weft_stream *stream, weft_err err, const char *reason);
 WEFT_API void *weft_stream_arg(const weft_stream *stream);
-/* Bytes written that the other side's endpoint has not yet acknowledged. */
+/*
+ * Bytes on the wire, as encrypted and with what is not yours (the handshake),
+ * that the other side's endpoint has not yet acknowledged. It does so for a
+ * quarter of its window at a time: a rest stays, also when all has arrived.
+ */
 WEFT_API uint64_t weft_stream_unacked(const weft_stream *stream);
 
 /* -------------------------------------------------------------------- listen */

@@ -197,14 +197,14 @@ static void conclude(struct post *p)
 
 static void write_some(struct post *p)
 {
-    size_t taken;
+    size_t taken = 0;
     if (p->stream == NULL || p->written == p->request.len)
         return;
     weft_err err = weft_stream_write(p->stream, p->request.data + p->written,
                                      p->request.len - p->written, &taken);
+    p->written += taken;
     if (err != WEFT_OK)
         return; /* `closed` follows and says why */
-    p->written += taken;
     if (p->written == p->request.len)
         (void)weft_stream_end(p->stream);
 }

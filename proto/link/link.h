@@ -124,7 +124,9 @@ struct wf_listener_config {
     /*
      * Places for connections that aren't up yet (0: 256), and how many of them one address may
      * have (0: 64). When none is free, the oldest that has had a second goes, or the new one
-     * waits for it, unread; four times as many may wait.
+     * waits for it, unread; four times as many may wait, but of one address per_address_max fewer
+     * than that. When wf_listener_open is called the limit of open files bounds all of these:
+     * links have half of it, those who wait a quarter, places an eighth.
      */
     unsigned handshakes_max;
     unsigned per_address_max;

@@ -16,7 +16,9 @@
  * - Not a byte came: somebody looked whether the port is open, which is no
  *   line but for debugging.
  * - Whoever enrolls or renews keeps his place until he is gone.
- * - Out of descriptors: libuv refuses for us; it is counted.
+ * - One address may not fill the queue: it leaves as many seats to others as it may have places.
+ * - Out of descriptors: libuv refuses for us; it is counted. So that it doesn't come to that,
+ *   links, places and seats together have less than the limit: the disk needs some too.
  * - Out of memory: libuv asks for no more connections until the one at hand is
  *   accepted, so it is, into a handle that is always there, and closed.
  */
@@ -26,6 +28,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define BACKLOG 4096
 #define LOOK_MS 100u /* how often those who wait are looked at, if nothing else happens */
@@ -44,6 +47,7 @@ struct wf_listener {
     wf_node pending;                  /* links that hold a place, oldest first */
     wf_node waiting;                  /* links that wait for one, oldest first */
     unsigned pending_count, waiting_count;
+    unsigned waiting_max, waiting_per_address_max;
     unsigned up_count;
     wf_alarm look;       /* at those who wait: someone may have had his second */
     struct wf_soon soon; /* a place came free */
@@ -233,11 +237,33 @@ static bool admit(wf_listener *listener, wf_link *link, uint64_t now)
     return true;
 }
 
+/* Whom the queue refuses for the sake of one more from origin; NULL: nobody has to go. */
+static wf_link *find_surplus(wf_listener *listener, const uint8_t origin[16])
+{
+    wf_link *oldest_here = NULL;
+    unsigned here = 0;
+
+    for (wf_node *n = listener->waiting.next; n != &listener->waiting; n = n->next) {
+        wf_link *link = wf_container_of(n, wf_link, pending);
+        if (memcmp(link->origin, origin, sizeof link->origin) != 0)
+            continue;
+        if (here++ == 0)
+            oldest_here = link;
+    }
+    if (here >= listener->waiting_per_address_max)
+        return oldest_here;
+    if (listener->waiting_count >= listener->waiting_max)
+        return wf_container_of(listener->waiting.next, wf_link, pending);
+    return NULL;
+}
+
 static void wait_for_place(wf_listener *listener, wf_link *link, uint64_t now)
 {
-    if (listener->waiting_count >= WAITING_PER_PLACE * listener->config.handshakes_max) {
+    wf_link *surplus = find_surplus(listener, link->origin);
+
+    if (surplus != NULL) {
         count_refused(listener);
-        wf_link_finish(wf_container_of(listener->waiting.next, wf_link, pending));
+        wf_link_finish(surplus);
     }
     link->is_waiting = true;
     wf_list_push(&listener->waiting, &link->pending);
@@ -326,6 +352,31 @@ static void on_connection(uv_stream_t *stream, int status)
         accept_one(listener);
 }
 
+static unsigned least(uint64_t a, uint64_t b)
+{
+    return (unsigned)(a < b ? a : b);
+}
+
+/* The caps, where the owner has said none, and within what descriptors there are. */
+static void set_caps(wf_listener *listener)
+{
+    struct wf_listener_config *config = &listener->config;
+    struct rlimit limit;
+    uint64_t descriptors = UINT32_MAX;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < descriptors)
+        descriptors = limit.rlim_cur < 16 ? 16 : limit.rlim_cur;
+    config->links_max = least(config->links_max == 0 ? 65536 : config->links_max, descriptors / 2);
+    config->handshakes_max =
+        least(config->handshakes_max == 0 ? 256 : config->handshakes_max, descriptors / 8);
+    config->per_address_max =
+        least(config->per_address_max == 0 ? 64 : config->per_address_max, config->handshakes_max);
+    listener->waiting_max = least(WAITING_PER_PLACE * config->handshakes_max, descriptors / 4);
+    listener->waiting_per_address_max = config->per_address_max < listener->waiting_max
+                                            ? listener->waiting_max - config->per_address_max
+                                            : 1;
+}
+
 weft_err wf_listener_open(wf_net *net, const wf_address *address,
                           const struct wf_listener_config *config, wf_listener **out, wf_why *why)
 {
@@ -343,12 +394,7 @@ weft_err wf_listener_open(wf_net *net, const wf_address *address,
         return wf_fail(why, WEFT_ENOMEM, "no memory for a listener");
     listener->net = net;
     listener->config = *config;
-    if (listener->config.handshakes_max == 0)
-        listener->config.handshakes_max = 256;
-    if (listener->config.per_address_max == 0)
-        listener->config.per_address_max = 64;
-    if (listener->config.links_max == 0)
-        listener->config.links_max = 65536;
+    set_caps(listener);
     wf_list_init(&listener->pending);
     wf_list_init(&listener->waiting);
     listener->look.ring = on_look;

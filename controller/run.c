@@ -229,11 +229,12 @@ static weft_err open_network(struct program *p, const struct controller_run *run
     if (err != WEFT_OK)
         return err;
     listener.tls = p->tls;
-    err = wf_listener_open(p->net, &run->listen, &listener, &p->listener, why);
+    err =
+        wf_daemon_open(&p->loop, &daemon_handler, p, &p->daemon); /* the listener asks its limits */
+    if (err == WEFT_OK)
+        err = wf_listener_open(p->net, &run->listen, &listener, &p->listener, why);
     if (err == WEFT_OK && run->metrics != NULL)
         err = wf_metrics_open(&p->loop, &metrics, &p->metrics, why);
-    if (err == WEFT_OK)
-        err = wf_daemon_open(&p->loop, &daemon_handler, p, &p->daemon);
     return err;
 }
 

@@ -13,6 +13,7 @@
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "sdk/endpoint.h"
+#include "sdk/listener.h"
 #include "sdk/stream.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -49,8 +50,7 @@ static void on_up(wf_uplink *uplink, void *arg, wf_link *link, const Weft__Wire_
         message.floors_wanted = &wanted;
         (void)wf_link_send_control(link, &message);
     }
-    /* Listeners without a grant may have one now. */
-    wf_jobs_post(&e->jobs, &e->changed);
+    wf_listeners_controller_up(e);
 }
 
 static void cut_sessions(weft_endpoint *e, const Weft__Wire__Notice *notice)

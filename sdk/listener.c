@@ -262,6 +262,14 @@ void wf_listeners_look(weft_endpoint *e, uint64_t now)
         look(wf_container_of(n, weft_listener, node), now);
 }
 
+void wf_listeners_controller_up(weft_endpoint *e)
+{
+    for (wf_node *n = e->listeners.next; n != &e->listeners; n = n->next)
+        if (!wf_container_of(n, weft_listener, node)->had_grant)
+            wf_container_of(n, weft_listener, node)->retry_at = 0;
+    wf_jobs_post(&e->jobs, &e->changed);
+}
+
 void wf_listeners_edge_ready(weft_endpoint *e, wf_edge *edge)
 {
     (void)edge;

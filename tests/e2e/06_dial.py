@@ -172,9 +172,10 @@ def _(f):
 
 @step("our end killed: the server's connection is reset, not ended")
 def _(f):
-    saw_what = []
+    saw_what, came = [], threading.Event()
 
     def listen(connection):
+        came.set()
         try:
             while connection.recv(65536):
                 pass
@@ -186,8 +187,8 @@ def _(f):
     client = f.popen()
     client.stdin.write(b"some of it")
     client.stdin.flush()
-    until("the connection", lambda: f.server.accepted and "some" or None)
-    time.sleep(0.5)
+    check(came.wait(10), "the connection never came")
+    time.sleep(0.2)
     client.send_signal(signal.SIGKILL)
     client.wait()
     until("the server to notice", lambda: saw_what, 10)

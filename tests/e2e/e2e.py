@@ -121,6 +121,7 @@ class Process:
 
     def __init__(self, name, words, log, env, cwd, stdin=subprocess.DEVNULL, stdout=None):
         self.name, self.words, self.log = name, words, log
+        self.begins = os.path.getsize(log) if os.path.exists(log) else 0  # behind what one before it said
         with open(log, "ab") as out:
             self.popen = subprocess.Popen(
                 words, env=env, cwd=cwd, stdin=stdin, stdout=stdout or out, stderr=out, start_new_session=True
@@ -128,8 +129,9 @@ class Process:
         self.pid = self.popen.pid
 
     def said(self):
-        with open(self.log, encoding="utf-8", errors="replace") as log:
-            return log.read()
+        with open(self.log, "rb") as log:
+            log.seek(self.begins)
+            return log.read().decode(errors="replace")
 
     def says(self, text, seconds=15.0):
         """Waits for a text in the log."""

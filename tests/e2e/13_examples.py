@@ -105,6 +105,14 @@ def _(f):
     done = send("echo", "/hooks/push", "{}")
     check(done.code == POLICY and "echo" in done.err, done)
     check(send("web").code == USAGE, "wrong usage")
+    env["WEFT_LIBRARY"] = f.path("none.so")
+    done = send("web", "/hooks/push", "{}")
+    check(done.code == FAILED and len(done.err.splitlines()) == 1 and "set WEFT_LIBRARY" in done.err, done)
+    saw(done.error.replace(f.folder, "~"))
+    del env["WEFT_IDENTITY"]
+    env["WEFT_LIBRARY"] = os.path.join(BUILD, "lib", "libweft.so")
+    done = send("web", "/hooks/push", "{}")
+    check(done.code == USAGE and done.error == "no identity: set WEFT_IDENTITY to an identity file", done)
 
 
 @step("weft-tunneler and an embedded server can host the same service; either one answers")

@@ -324,10 +324,34 @@ static void a_router_whose_record_has_expired_is_not_dialed(void **state)
     weft_endpoint_close(other, NULL, NULL);
 }
 
+static void on_line(void *arg, const char *text)
+{
+    *(unsigned *)arg += strstr(text, "is not believed") != NULL;
+}
+
+static void records_that_nobody_believes_are_a_few_lines_in_the_log(void **state)
+{
+    unsigned lines = 0;
+    Weft__Wire__Signed *grant = authority_grant(&stage.a, &stage.dialer_node, &stage.web, "web",
+                                                WEFT__WIRE__ROLE__ROLE_DIAL);
+    (void)state;
+    wf_log_redirect(on_line, &lines);
+    for (unsigned i = 0; i < 1000; i++) {
+        wf_endpoint_take_floors(stage.host.endpoint, grant, NULL);
+        wf_endpoint_take_router(stage.host.endpoint, grant);
+        wf_endpoint_take_bundle(stage.host.endpoint, grant);
+    }
+    wf_log_redirect(NULL, NULL);
+    wf_log_open("test", WF_LOG_ERROR, WF_LOG_TEXT);
+    wf_signed_free(grant);
+    assert_int_equal(lines, WF_LINES_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_endpoint_says_who_it_is),
+        cmocka_unit_test(records_that_nobody_believes_are_a_few_lines_in_the_log),
         cmocka_unit_test(datagrams_cross_whole_and_in_order_both_ways),
         cmocka_unit_test(a_byte_stream_takes_no_datagrams),
         cmocka_unit_test(what_is_unacknowledged_grows_with_writes_and_falls_to_less_than_a_quarter),

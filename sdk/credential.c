@@ -84,6 +84,8 @@ weft_err wf_credential_load(const char *text, struct pki_identity *out, wf_why *
     else
         err = pki_identity_load(text, out, why);
     if (err == WEFT_OK && out->kind != PKI_IDENTITY)
-        return wf_fail(why, WEFT_EUSAGE, "%s is no endpoint's identity", out->name);
+        return wf_fail(why, WEFT_EUSAGE, "%s is the identity of %s %s; give one of weft enroll",
+                       text[0] == '{' ? "this" : text,
+                       out->kind == PKI_ROUTER ? "router" : "controller", out->name);
     return err;
 }

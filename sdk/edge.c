@@ -50,7 +50,9 @@ struct wf_circuit {
 
 struct wf_edge {
     wf_uplink *uplink; /* owned */
+    const char *self;  /* borrowed: outlives us */
     bool is_closing;
+    bool is_cut_here; /* the fault for which the link goes is the router's */
     struct pki_member router;
     struct wf_circuit **slots; /* owned; by label - 1 */
     uint32_t slot_count, slot_hint;
@@ -478,9 +480,19 @@ static void on_down(wf_uplink *uplink, void *arg, weft_err err, const wf_why *wh
     wf_edge *edge = arg;
     /* That our credential is not taken is no loss that another attempt could mend. */
     weft_err loss = err == WEFT_EREVOKED || err == WEFT_EEXPIRED ? err : WEFT_ELOST;
-    wf_why what;
-    (void)wf_fail(&what, loss, "the connection to router %s was lost: %s", edge->router.name,
-                  why != NULL && why->text[0] != '\0' ? why->text : weft_err_sentence(err));
+    wf_why what, ours;
+    if (err == WEFT_EREVOKED && !edge->is_cut_here) {
+        (void)wf_fail(&what, loss,
+                      "router %s says that %s was disabled, or its key revoked: an administrator "
+                      "can enable it",
+                      edge->router.name, edge->self);
+        (void)wf_fail(&ours, err, "it says that %s was disabled, or its key revoked", edge->self);
+        why = &ours;
+    } else {
+        (void)wf_fail(&what, loss, "the connection to router %s was lost: %s", edge->router.name,
+                      why != NULL && why->text[0] != '\0' ? why->text : weft_err_sentence(err));
+    }
+    edge->is_cut_here = false;
     lose_all(edge, loss, what.text);
     if (!edge->is_closing)
         edge->handler->down(edge->arg, edge, err, why, retry_ms);
@@ -511,6 +523,7 @@ weft_err wf_edge_open(const struct wf_edge_config *config, wf_edge **out)
     if (edge == NULL)
         return WEFT_ENOMEM;
     edge->router = *config->router;
+    edge->self = config->self;
     edge->frame = config->frame;
     edge->handler = config->handler;
     edge->arg = config->arg;
@@ -572,6 +585,14 @@ bool wf_edge_is_ready(const wf_edge *edge)
 wf_link *wf_edge_link(const wf_edge *edge)
 {
     return edge->is_closing ? NULL : wf_uplink_link(edge->uplink);
+}
+
+void wf_edge_cut(wf_edge *edge, weft_err err, const char *why)
+{
+    wf_link *link = wf_edge_link(edge);
+    edge->is_cut_here = link != NULL;
+    if (link != NULL)
+        wf_link_cut(link, err, why);
 }
 
 void wf_edge_retry_now(wf_edge *edge)

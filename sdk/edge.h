@@ -32,6 +32,7 @@ struct wf_edge_config {
     wf_net *net;
     pki_tls_ctx *tls;
     const struct pki_member *router; /* copied */
+    const char *self;                /* our own name, for what is told; borrowed: outlives us */
     wf_hello_fn hello;
     void *hello_arg;
     uint8_t
@@ -48,6 +49,8 @@ void wf_edge_set_router(wf_edge *edge, const struct pki_member *router);
 const struct pki_member *wf_edge_router(const wf_edge *edge);
 bool wf_edge_is_ready(const wf_edge *edge);
 wf_link *wf_edge_link(const wf_edge *edge); /* NULL unless ready */
+/* Ends the link for a fault that we found in the router; it is dialed again. */
+void wf_edge_cut(wf_edge *edge, weft_err err, const char *why);
 void wf_edge_retry_now(wf_edge *edge);
 size_t wf_edge_circuits(const wf_edge *edge);
 /*

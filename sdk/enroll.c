@@ -159,6 +159,20 @@ static weft_err read_key(const char *key, struct wf_enroll_config *config, wf_wh
     return WEFT_OK;
 }
 
+/* What is there can be used; what was wanted needs another token. */
+static weft_err carries_nothing(const struct pki_identity *identity, const char *out, weft_err err,
+                                wf_why *why)
+{
+    wf_why what = {""};
+    if (why == NULL)
+        return err;
+    what = *why;
+    return wf_fail(why, err,
+                   "%.80s is enrolled, but carries nothing: %.150s; mended, enroll anew with a new "
+                   "token: weft identity reissue %s",
+                   out, what.text, identity->name);
+}
+
 weft_err weft_enroll(const struct weft_enroll_options *options, weft_why *why)
 {
     struct pki_identity identity;
@@ -189,7 +203,7 @@ weft_err weft_enroll(const struct weft_enroll_options *options, weft_why *why)
         if (err == WEFT_OK)
             warn_if_large(&identity);
         else
-            (void)wf_wrap(why, err, "%s is enrolled, but carries nothing", options->out);
+            (void)carries_nothing(&identity, options->out, err, why);
     }
     pki_identity_fini(&identity);
     return err;

@@ -169,6 +169,7 @@ static struct wf_route *open_route(weft_endpoint *e, const struct pki_member *me
         .net = e->net,
         .tls = e->tls,
         .router = member,
+        .self = e->identity.name,
         .hello = wf_endpoint_hello,
         .hello_arg = e,
         .frame = e->scratch->frame,
@@ -320,7 +321,7 @@ void wf_routers_look(weft_endpoint *e, uint64_t now)
         wf_link *link = wf_edge_link(route->edge);
         weft_err err = pki_trust_check_again(e->trust, wf_link_peer(link), now, &why);
         if (err != WEFT_OK)
-            wf_link_cut(link, err, why.text);
+            wf_edge_cut(route->edge, err, why.text);
     }
 }
 

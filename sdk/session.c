@@ -247,17 +247,21 @@ void wf_session_shut(wf_session *s, weft_err verdict)
         wf_session_finish(s, verdict != WEFT_OK ? verdict : err);
 }
 
-void wf_session_breach(wf_session *s, weft_err err)
+static void end_told(wf_session *s, weft_err err, const char *told)
 {
     assert(err != WEFT_OK);
     if (s->state == WF_SESSION_OVER)
         return;
     /* Before the other side is verified the only word for it is silence. */
     bool may_tell = s->state > WF_SESSION_HELLO && s->state < WF_SESSION_CLOSING;
-    if (may_tell &&
-        wf_session_put_refusal(s, WF_ITEM_RESET, err, weft_err_sentence(err)) == WEFT_OK)
+    if (may_tell && wf_session_put_refusal(s, WF_ITEM_RESET, err, told) == WEFT_OK)
         (void)pki_tls_shutdown(s->tls);
     wf_session_finish(s, err);
+}
+
+void wf_session_breach(wf_session *s, weft_err err)
+{
+    end_told(s, err, weft_err_sentence(err));
 }
 
 /*
@@ -587,12 +591,16 @@ void wf_session_check(wf_session *s, uint64_t now, uint64_t grace_ms)
         uint64_t floor =
             pki_floors_for_grant(pki_trust_floors(s->trust), &g->subject, &g->service, g->role);
         if (g->epoch < floor)
-            err = wf_fail(&s->why, WEFT_EREFUSED, "the grant of %s for %s was withdrawn",
-                          s->peer.name, g->service_name);
+            err =
+                wf_fail(&s->why, WEFT_EREFUSED, "cut: the permission of %s to %s %s was withdrawn",
+                        s->peer.name, s->host ? "dial" : "host", g->service_name);
         else if (now > g->expiry && now - g->expiry > WF_CLOCK_TOLERANCE_MS + grace_ms)
             err = wf_fail(&s->why, WEFT_EEXPIRED, "the grant of %s for %s expired", s->peer.name,
                           g->service_name);
     }
     if (err != WEFT_OK)
-        wf_session_breach(s, err);
+        end_told(s, err,
+                 err == WEFT_EREFUSED   ? "cut: the permission was withdrawn"
+                 : err == WEFT_EREVOKED ? "cut: the identity was disabled or its key revoked"
+                                        : weft_err_sentence(err));
 }

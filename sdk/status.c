@@ -148,6 +148,7 @@ static void try_routers(struct status_probe *p)
             .net = e->net,
             .tls = e->tls,
             .router = member,
+            .self = e->identity.name,
             .hello = wf_endpoint_hello,
             .hello_arg = e,
             .frame = e->scratch->frame,

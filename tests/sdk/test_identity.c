@@ -183,6 +183,8 @@ static void carrying_what_policy_forbids_says_so_and_enrolls_all_the_same(void *
                                                 .services = services};
     assert_int_equal(weft_enroll(&options, &why), WEFT_EREFUSED);
     assert_non_null(strstr(why.text, "is enrolled, but carries nothing"));
+    const char *remedy = "weft identity reissue stranger";
+    assert_string_equal(why.text + strlen(why.text) - strlen(remedy), remedy);
     struct pki_identity identity = load("stranger.json");
     assert_false(identity.carries);
     pki_identity_fini(&identity);

@@ -40,7 +40,7 @@ struct weft_listener {
     wf_why why;
 };
 
-/* The controller is there (again): a listener that lacks its grant asks now, not at its next try. */
+/* The controller is there (again): a listener that lacks its grant asks now. */
 void wf_listeners_controller_up(weft_endpoint *e);
 
 #endif

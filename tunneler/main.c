@@ -150,7 +150,8 @@ static void on_event(void *arg, const struct weft_event *event)
     struct program *p = arg;
     if (event->kind == WEFT_EVENT_REVOKED) {
         if (!p->t.is_revoked)
-            wf_log_error("%s", event->text);
+            wf_log_error("%s: an administrator can let it back in: weft identity enable",
+                         event->text);
         p->t.is_revoked = true;
         return;
     }

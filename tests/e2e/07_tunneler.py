@@ -3,6 +3,7 @@
 
 import http.client
 import os
+import re
 import signal
 import socket
 import struct
@@ -343,6 +344,26 @@ def _(f):
     with connect(f.port) as s:
         s.sendall(b"again")
         check(s.recv(10) == b"again", "through the old tunneler")
+
+
+@step("the log says once what is whose to mend")
+def _(f):
+    said = f.tunneler.said()
+    check(re.search("info .* raw: session [0-9a-f]{32} with raw-dialer did not end cleanly: ", said), said)
+    home, admin, tokens = f.path("alone"), f.path("alone.json"), (f.path("alone-host.jwt"), f.path("alone-dial.jwt"))
+    f.must("weft-controller", "init", "--home", home, "--address", f"127.0.0.1:{free_port()}", "--admin-out", admin)
+    f.start("alone", "weft-controller", "run", "--home", home).says("listens on")
+    f.must("weft", "share", "web", "--host-token", tokens[0], "--dial-token", tokens[1], "--identity", admin)
+    tunneler = f.start("tunneler-alone", "weft-tunneler", "host", "web=127.0.0.1:1", "--identity", tokens[0])
+    tunneler.says("web is bound nowhere: the controller knows no router; an administrator makes one: weft router create NAME")
+    f.must("weft", "identity", "disable", "web-host", "--identity", admin)
+    tunneler.says("can let it back in: weft identity enable")
+    time.sleep(2)
+    check(len(re.findall(" error ", tunneler.said())) == 1, tunneler.said())
+    check(tunneler.said().count("bound nowhere") <= 2, tunneler.said())
+    tunneler.stop()
+    check(tunneler.said().endswith(": stopping\n"), tunneler.said())
+    saw(*(line.split("weft-tunneler: ")[1] for line in tunneler.said().splitlines()))
 
 
 @step("SIGTERM: no new ones, the old ones may end, and then it leaves")

@@ -57,8 +57,8 @@ struct wf_uplink {
     void *arg;
     wf_link *link; /* NULL while DOWN */
     bool is_secured;
-    unsigned backoff_max_ms;
-    unsigned failures; /* since the last success */
+    unsigned backoff_max_ms; /* 0: as long as any uplink of the net */
+    unsigned failures;       /* since the last success */
     uint64_t up_since;
     weft_err down; /* why the last attempt failed; WEFT_OK: none did since the link was up */
     wf_why down_why;
@@ -172,11 +172,13 @@ static uint64_t retry_delay(const wf_uplink *uplink)
         return 0;
     unsigned rounds =
         (uplink->failures - (unsigned)uplink->address_count - 1) / (unsigned)uplink->address_count;
-    uint64_t base = (uint64_t)times->backoff_min_ms * 2;
-    for (unsigned i = 0; i < rounds && base < uplink->backoff_max_ms; i++)
+    uint64_t base = (uint64_t)times->backoff_min_ms * 2, max = times->backoff_max_ms;
+    if (uplink->backoff_max_ms != 0 && uplink->backoff_max_ms < max)
+        max = uplink->backoff_max_ms;
+    for (unsigned i = 0; i < rounds && base < max; i++)
         base *= 2;
-    if (base > uplink->backoff_max_ms)
-        base = uplink->backoff_max_ms;
+    if (base > max)
+        base = max;
     /* Half of it, and up to another half by chance, so that a crowd comes back spread out. */
     wf_id chance = wf_id_random();
     uint32_t r;
@@ -363,9 +365,7 @@ weft_err wf_uplink_open(wf_net *net, const struct wf_uplink_config *config, wf_u
     if (uplink == NULL)
         return WEFT_ENOMEM;
     uplink->net = net;
-    uplink->backoff_max_ms = net->times.backoff_max_ms;
-    if (config->backoff_max_ms != 0 && config->backoff_max_ms < uplink->backoff_max_ms)
-        uplink->backoff_max_ms = config->backoff_max_ms;
+    uplink->backoff_max_ms = config->backoff_max_ms;
     uplink->config = config->link;
     uplink->config.handler = &link_handler;
     uplink->config.arg = uplink;

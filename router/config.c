@@ -2,6 +2,7 @@
 #include "proto/base/file.h"
 #include "proto/node/yaml.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -12,6 +13,7 @@ void config_default(struct router_config *config)
     *config = (struct router_config){
         .listen = {.host = "127.0.0.1", .port = ROUTER_PORT},
         .memory = ROUTER_MEMORY,
+        .links_per_identity = ROUTER_LINKS_PER_IDENTITY,
         .log_level = WF_LOG_INFO,
     };
 }
@@ -80,6 +82,23 @@ static weft_err read_advertise(const wf_yaml *root, struct router_config *config
     return WEFT_OK;
 }
 
+static weft_err read_links(const wf_yaml *root, struct router_config *config, wf_why *why)
+{
+    const char *text = NULL;
+    char *end = NULL;
+    unsigned long value;
+    weft_err err = wf_yaml_text(root, "links_per_identity", false, &text, why);
+
+    if (err != WEFT_OK || text == NULL)
+        return err;
+    value = strtoul(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || value == 0 || value > 65536)
+        return wf_yaml_fail(wf_yaml_get(root, "links_per_identity"), why,
+                            "links_per_identity: a number from 1 to 65536");
+    config->links_per_identity = (unsigned)value;
+    return WEFT_OK;
+}
+
 /* The scalars; *text is NULL where the key is absent. */
 static weft_err read_scalars(const wf_yaml *root, struct router_config *config, wf_why *why)
 {
@@ -101,6 +120,9 @@ static weft_err read_scalars(const wf_yaml *root, struct router_config *config, 
         return wf_yaml_fail(wf_yaml_get(root, "memory"), why, "memory: %s", reason.text);
     if (config->memory < ROUTER_MEMORY_MIN)
         return wf_yaml_fail(wf_yaml_get(root, "memory"), why, "memory: at least 1MiB is needed");
+    err = read_links(root, config, why);
+    if (err != WEFT_OK)
+        return err;
     text = NULL;
     err = wf_yaml_text(root, "log_level", false, &text, why);
     if (err != WEFT_OK)
@@ -121,7 +143,7 @@ static weft_err read_scalars(const wf_yaml *root, struct router_config *config, 
 
 weft_err config_load(const char *home, struct router_config *config, wf_why *why)
 {
-    static const char *const keys[] = {"listen",    "advertise", "memory",
+    static const char *const keys[] = {"listen",    "advertise", "memory", "links_per_identity",
                                        "log_level", "metrics",   NULL};
     char path[CONFIG_PATH_MAX];
     struct router_config read;
@@ -163,6 +185,8 @@ weft_err config_save(const char *home, const struct router_config *config, wf_wh
         err = wf_buf_printf(&text, "  - \"%s\"\n", wf_address_text(&config->advertise[i], address));
     if (err == WEFT_OK)
         err = wf_buf_printf(&text, "memory: %llu\n", (unsigned long long)config->memory);
+    if (err == WEFT_OK && config->links_per_identity != ROUTER_LINKS_PER_IDENTITY)
+        err = wf_buf_printf(&text, "links_per_identity: %u\n", config->links_per_identity);
     if (err == WEFT_OK && config->has_log_level) {
         static const char *const names[] = {"error", "warn", "info", "debug"};
 

@@ -4,6 +4,7 @@
  *   listen: 127.0.0.1:9339      where edges and routers come in
  *   advertise: [HOST:PORT]      where others reach it; default: listen
  *   memory: 256MiB              what may wait for blocked links, in all
+ *   links_per_identity: 2048    endpoints that run under one identity at once
  *   log_level: info
  *   metrics: 127.0.0.1:9343     default: none
  */
@@ -27,6 +28,7 @@ struct router_config {
     wf_address advertise[WF_ADDRESSES_MAX];
     size_t advertise_count;
     uint64_t memory; /* bytes */
+    unsigned links_per_identity;
     enum wf_log_level log_level;
     bool has_log_level;
     char metrics[WF_ADDRESS_TEXT]; /* empty: none */

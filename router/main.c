@@ -195,7 +195,7 @@ static void reload(void *arg)
     }
     if (config.has_log_level && running->level == NULL)
         wf_log_open("weft-router", config.log_level, WF_LOG_TEXT);
-    wf_log_info("reloaded; listen, memory and metrics change with a restart");
+    wf_log_info("reloaded; all but log_level changes with a restart");
 }
 
 static void collect(void *arg, wf_buf *out)
@@ -333,6 +333,7 @@ static weft_err start(struct running *running, struct pki_identity *identity,
         .home = running->home,
         .listen = config->listen,
         .memory = config->memory,
+        .links_per_identity = config->links_per_identity,
         .advertise = config->advertise,
         .advertise_count = config->advertise_count,
     };

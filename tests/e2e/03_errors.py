@@ -224,7 +224,7 @@ def _(f):
     refused(f, FAILED, "nowhere.yaml", "weft-tunneler", "run", "-c", f.path("nowhere.yaml"))
     home = f.path("r1copy")
     shutil.copytree(f.path("r1"), home)
-    for line, text in ((1, "lisen: x\n"), (2, "memory: 1MiB\nlisten: x:y\n"), (1, "memory: 3 bananas\n"), (1, "log_level: loud\n")):
+    for line, text in ((1, "lisen: x\n"), (2, "memory: 1MiB\nlisten: x:y\n"), (1, "memory: 3 bananas\n"), (1, "log_level: loud\n"), (1, "links_per_identity: 0\n")):
         f.write("r1copy/router.yaml", text)
         refused(f, USAGE, f"router.yaml:{line}: ", "weft-router", "check-config", "--home", home)
 

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define READ_SIZE (4u * WEFT_PIECE)
 #define OUT_MAX (128u * 1024u)
@@ -373,12 +374,30 @@ static void pass_end(relay *r)
     maybe_done(r);
 }
 
+/*
+ * libuv tells a hang-up behind a short read as an end, also when it was a
+ * reset that took the rest of the bytes. The socket knows the difference.
+ */
+static int reset_behind_end(const uv_stream_t *tcp)
+{
+    uv_os_fd_t fd;
+    int err = 0;
+    socklen_t len = sizeof err;
+    if (uv_fileno((const uv_handle_t *)tcp, &fd) != 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) != 0)
+        return UV_EBADF;
+    return uv_translate_sys_error(err);
+}
+
 static void on_read(uv_stream_t *tcp, ssize_t n, const uv_buf_t *buf)
 {
     relay *r = tcp->data;
+    int lost;
     size_t taken = 0;
     if (n == 0 || is_closing(r))
         return;
+    if (n == UV_EOF && (lost = reset_behind_end(tcp)) != 0)
+        n = lost;
     if (n == UV_EOF) {
         uv_read_stop(tcp);
         pass_end(r);

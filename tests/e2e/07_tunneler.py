@@ -121,12 +121,15 @@ def _(f):
 def _(f):
     seen = []
     f.talk = lambda connection: seen.append(how_it_ends(connection))
-    s = connect(f.port)
-    s.sendall(b"hello")
-    until("the server", lambda: metrics(f.numbers)["weft_sessions_open"] == 1)
-    reset(s)
-    until("the server to notice", lambda: seen, 10)
-    check(seen == ["reset"], "the server saw", seen)
+    for turn in range(20):
+        s = connect(f.port)
+        s.sendall(b"hello")
+        until("the server", lambda: metrics(f.numbers)["weft_sessions_open"] == 1)
+        s.sendall(b"and some that the reset overtakes" * 50)
+        reset(s)
+        until("the server to notice", lambda: len(seen) == turn + 1, 10)
+        check(seen[-1] == "reset", "the server saw", seen)
+        until("the session's end", lambda: metrics(f.numbers)["weft_sessions_open"] == 0)
 
     def refuse(connection):
         connection.recv(10)

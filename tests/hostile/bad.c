@@ -16,6 +16,8 @@ weft_err bad_check_bind(pki_trust *trust, const Weft__Wire__Signed *bind,
 weft_err bad_check_grant(pki_trust *trust, const Weft__Wire__Signed *grant,
                          const struct pki_subject *who, const wf_id *service, Weft__Wire__Role role,
                          uint64_t now, struct pki_grant *out, wf_why *why);
+weft_err bad_apply_floors(pki_trust *trust, const Weft__Wire__Signed *set, uint64_t now,
+                          bool *changed, wf_why *why);
 
 weft_err bad_send_control(wf_link *link, const Weft__Wire__Control *message)
 {
@@ -98,5 +100,14 @@ weft_err bad_check_grant(pki_trust *trust, const Weft__Wire__Signed *grant,
     read_grant(grant, out);
     if (service != NULL)
         out->service = *service;
+    return WEFT_OK;
+}
+
+weft_err bad_apply_floors(pki_trust *trust, const Weft__Wire__Signed *set, uint64_t now,
+                          bool *changed, wf_why *why)
+{
+    if (!bad.is_deaf)
+        return pki_trust_apply_floors(trust, set, now, changed, why);
+    *changed = false;
     return WEFT_OK;
 }

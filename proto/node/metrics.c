@@ -1,6 +1,6 @@
 #include "proto/node/metrics.h"
 #include "proto/base/address.h"
-#include "proto/http/server.h"
+#include "proto/http/small.h"
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 struct wf_metrics {
-    wf_http_server *server; /* owned */
+    wf_http_small *server; /* owned */
     void (*collect)(void *arg, wf_buf *out);
     bool (*ready)(void *arg, wf_why *why);
     void *arg; /* borrowed: outlives us */
@@ -130,8 +130,8 @@ weft_err wf_metrics_open(struct uv_loop_s *loop, const struct wf_metrics_config 
     m->collect = config->collect;
     m->ready = config->ready;
     m->arg = config->arg;
-    struct wf_http_server_config server = {.address = &address, .request = on_request, .arg = m};
-    err = wf_http_server_open(loop, &server, &m->server, why);
+    struct wf_http_small_config server = {.address = &address, .request = on_request, .arg = m};
+    err = wf_http_small_open(loop, &server, &m->server, why);
     if (err != WEFT_OK) {
         free(m);
         return wf_wrap(why, err, "--metrics");
@@ -142,13 +142,13 @@ weft_err wf_metrics_open(struct uv_loop_s *loop, const struct wf_metrics_config 
 
 uint16_t wf_metrics_port(const wf_metrics *m)
 {
-    return wf_http_server_port(m->server);
+    return wf_http_small_port(m->server);
 }
 
 void wf_metrics_close(wf_metrics *m)
 {
     if (m == NULL)
         return;
-    wf_http_server_close(m->server); /* asks nothing of us any more */
+    wf_http_small_close(m->server); /* asks nothing of us any more */
     free(m);
 }

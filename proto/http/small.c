@@ -6,13 +6,13 @@
  *   it can still be said, and close
  * - the server closes: every connection closes; the last one frees the server
  */
-#include "proto/http/server.h"
+#include "proto/http/small.h"
 #include "proto/base/list.h"
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
 
-struct wf_http_server {
+struct wf_http_small {
     uv_tcp_t tcp;
     unsigned (*request)(void *arg, const struct wf_http_head *head, wf_buf *body,
                         const char **type);
@@ -27,7 +27,7 @@ struct wf_http_server {
 
 struct connection {
     wf_node node;
-    wf_http_server *server; /* borrowed: outlives us */
+    wf_http_small *server; /* borrowed: outlives us */
     uv_tcp_t tcp;
     uv_timer_t deadline;
     unsigned open_handles;
@@ -38,7 +38,7 @@ struct connection {
     char input[4096];
 };
 
-static void server_maybe_free(wf_http_server *s)
+static void server_maybe_free(wf_http_small *s)
 {
     if (s->closing && !s->tcp_open && !s->spare_busy && s->count == 0)
         free(s);
@@ -49,7 +49,7 @@ static void connection_handle_closed(uv_handle_t *handle)
     struct connection *c = handle->data;
     if (--c->open_handles != 0)
         return;
-    wf_http_server *s = c->server;
+    wf_http_small *s = c->server;
     wf_list_remove(&c->node);
     s->count--;
     wf_http_parser_free(c->parser);
@@ -114,7 +114,7 @@ static weft_err on_head(void *arg, const struct wf_http_head *head)
     }
     wf_buf body;
     const char *type = "text/plain; charset=utf-8";
-    wf_buf_init(&body, WF_HTTP_SERVER_ANSWER_MAX);
+    wf_buf_init(&body, WF_HTTP_SMALL_ANSWER_MAX);
     unsigned status = c->server->request(c->server->arg, head, &body, &type);
     answer(c, status, type, &body);
     wf_buf_fini(&body);
@@ -165,7 +165,7 @@ static void on_connection(uv_stream_t *listener, int status);
 
 static void on_spare_closed(uv_handle_t *handle)
 {
-    wf_http_server *s = handle->data;
+    wf_http_small *s = handle->data;
     bool wanted = s->spare_wanted;
     s->spare_busy = s->spare_wanted = false;
     if (wanted && !s->closing)
@@ -174,7 +174,7 @@ static void on_spare_closed(uv_handle_t *handle)
 }
 
 /* libuv asks for no more connections until this one is accepted: it is, and closed. */
-static void refuse(wf_http_server *s)
+static void refuse(wf_http_small *s)
 {
     if (s->spare_busy) {
         s->spare_wanted = true;
@@ -190,7 +190,7 @@ static void refuse(wf_http_server *s)
 
 static void on_connection(uv_stream_t *listener, int status)
 {
-    wf_http_server *s = listener->data;
+    wf_http_small *s = listener->data;
     if (status != 0)
         return;
     struct connection *c = calloc(1, sizeof *c);
@@ -200,35 +200,35 @@ static void on_connection(uv_stream_t *listener, int status)
     }
     c->server = s;
     c->tcp.data = c->deadline.data = c;
-    wf_buf_init(&c->answer, WF_HTTP_SERVER_ANSWER_MAX + 1024);
+    wf_buf_init(&c->answer, WF_HTTP_SMALL_ANSWER_MAX + 1024);
     wf_list_push(&s->connections, &c->node);
     s->count++;
     uv_tcp_init(s->tcp.loop, &c->tcp);
     uv_timer_init(s->tcp.loop, &c->deadline);
     c->open_handles = 2;
-    if (uv_accept(listener, (uv_stream_t *)&c->tcp) != 0 || s->count > WF_HTTP_SERVER_CONNECTIONS ||
+    if (uv_accept(listener, (uv_stream_t *)&c->tcp) != 0 || s->count > WF_HTTP_SMALL_CONNECTIONS ||
         wf_http_parser_new(WF_HTTP_REQUESTS, 0, &request_handler, c, &c->parser) != WEFT_OK ||
-        uv_timer_start(&c->deadline, on_deadline, WF_HTTP_SERVER_DEADLINE_MS, 0) != 0 ||
+        uv_timer_start(&c->deadline, on_deadline, WF_HTTP_SMALL_DEADLINE_MS, 0) != 0 ||
         uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) != 0)
         connection_close(c);
 }
 
 static void on_listener_closed(uv_handle_t *handle)
 {
-    wf_http_server *s = handle->data;
+    wf_http_small *s = handle->data;
     s->tcp_open = false;
     server_maybe_free(s);
 }
 
-weft_err wf_http_server_open(uv_loop_t *loop, const struct wf_http_server_config *config,
-                             wf_http_server **out, wf_why *why)
+weft_err wf_http_small_open(uv_loop_t *loop, const struct wf_http_small_config *config,
+                             wf_http_small **out, wf_why *why)
 {
     struct sockaddr_storage sa;
     char text[WF_ADDRESS_TEXT];
     weft_err err = wf_address_get_listen(config->address, &sa, why);
     if (err != WEFT_OK)
         return err;
-    wf_http_server *s = calloc(1, sizeof *s);
+    wf_http_small *s = calloc(1, sizeof *s);
     if (s == NULL)
         return WEFT_ENOMEM;
     wf_list_init(&s->connections);
@@ -245,7 +245,7 @@ weft_err wf_http_server_open(uv_loop_t *loop, const struct wf_http_server_config
     if (rc == 0)
         rc = uv_listen((uv_stream_t *)&s->tcp, 16, on_connection);
     if (rc != 0) {
-        wf_http_server_close(s);
+        wf_http_small_close(s);
         return wf_fail(why, WEFT_EIO, "can't listen on %s: %s",
                        wf_address_text(config->address, text), uv_strerror(rc));
     }
@@ -253,7 +253,7 @@ weft_err wf_http_server_open(uv_loop_t *loop, const struct wf_http_server_config
     return WEFT_OK;
 }
 
-uint16_t wf_http_server_port(const wf_http_server *s)
+uint16_t wf_http_small_port(const wf_http_small *s)
 {
     struct sockaddr_storage sa;
     int len = sizeof sa;
@@ -262,7 +262,7 @@ uint16_t wf_http_server_port(const wf_http_server *s)
     return wf_sockaddr_port(&sa);
 }
 
-void wf_http_server_close(wf_http_server *s)
+void wf_http_small_close(wf_http_small *s)
 {
     if (s->closing)
         return;

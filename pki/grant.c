@@ -94,10 +94,10 @@ static weft_err check_grant_stands(const pki_trust *trust, const Weft__Wire__Gra
     return WEFT_OK;
 }
 
-weft_err pki_trust_check_grant(pki_trust *trust, const Weft__Wire__Signed *grant,
-                               const struct pki_subject *who, const wf_id *service,
-                               Weft__Wire__Role role, uint64_t now, struct pki_grant *out,
-                               wf_why *why)
+weft_err pki_trust_read_grant(pki_trust *trust, const Weft__Wire__Signed *grant,
+                              const struct pki_subject *who, const wf_id *service,
+                              Weft__Wire__Role role, uint64_t now, struct pki_grant *out,
+                              wf_why *why)
 {
     Weft__Wire__GrantBody *g = NULL;
     weft_err err = pki_trust_check_policy(trust, grant, PKI_LABEL_GRANT, why);
@@ -126,9 +126,38 @@ weft_err pki_trust_check_grant(pki_trust *trust, const Weft__Wire__Signed *grant
         goto out;
     }
     memcpy(found.service_name, g->service_name, len + 1);
+    if (g->terms != NULL && !pki_terms_from_wire(g->terms, &found.terms)) {
+        err = wf_fail(why, WEFT_ECREDENTIAL, "the grant of %s is bound to terms that say nothing",
+                      who->name);
+        goto out;
+    }
     *out = found;
 out:
     wf_grant_body_free(g);
+    return err;
+}
+
+weft_err pki_grant_check_window(const struct pki_grant *grant, const char *who, uint64_t now,
+                                wf_why *why)
+{
+    weft_err err = pki_terms_check_window(&grant->terms, now, why);
+    if (err != WEFT_OK)
+        return wf_wrap(why, err, "%s may not %s %s now", who, role_name(grant->role),
+                       grant->service_name);
+    return WEFT_OK;
+}
+
+weft_err pki_trust_check_grant(pki_trust *trust, const Weft__Wire__Signed *grant,
+                               const struct pki_subject *who, const wf_id *service,
+                               Weft__Wire__Role role, uint64_t now, struct pki_grant *out,
+                               wf_why *why)
+{
+    struct pki_grant found;
+    weft_err err = pki_trust_read_grant(trust, grant, who, service, role, now, &found, why);
+    if (err == WEFT_OK)
+        err = pki_grant_check_window(&found, who->name, now, why);
+    if (err == WEFT_OK)
+        *out = found;
     return err;
 }
 

@@ -9,6 +9,7 @@
 #include "pki/cert.h"
 #include "pki/floors.h"
 #include "pki/record.h"
+#include "pki/terms.h"
 #include "proto/base/address.h"
 
 typedef struct pki_trust pki_trust; /* counted; one loop's thread only */
@@ -57,17 +58,28 @@ struct pki_grant {
     Weft__Wire__Role role;
     wf_id subject;
     uint64_t not_before, expiry, epoch; /* wall ms */
+    struct pki_terms terms;
 };
 
 /*
  * Signature by a policy key, then: trust domain, subject is `who` and one pin
  * is who's key, service (NULL: any), role, times (with clock tolerance on
- * not_before), floors. WEFT_EREFUSED, WEFT_EEXPIRED, WEFT_EREVOKED, WEFT_ECREDENTIAL.
+ * not_before), floors, and that one of its windows is open (pki_terms_check_window).
+ * Its other terms are the caller's to hold to: out->terms. Nothing that depends
+ * on the time is remembered. WEFT_EREFUSED, WEFT_EEXPIRED, WEFT_EREVOKED, WEFT_ECREDENTIAL.
  */
 weft_err pki_trust_check_grant(pki_trust *trust, const Weft__Wire__Signed *grant,
                                const struct pki_subject *who, const wf_id *service,
                                Weft__Wire__Role role, uint64_t now, struct pki_grant *out,
                                wf_why *why);
+/* The same but for the windows: for an own grant, to be kept until one opens. */
+weft_err pki_trust_read_grant(pki_trust *trust, const Weft__Wire__Signed *grant,
+                              const struct pki_subject *who, const wf_id *service,
+                              Weft__Wire__Role role, uint64_t now, struct pki_grant *out,
+                              wf_why *why);
+/* Names what a grant of who permits, and says whether a window is open: WEFT_EREFUSED. */
+weft_err pki_grant_check_window(const struct pki_grant *grant, const char *who, uint64_t now,
+                                wf_why *why);
 
 /* ---- routers and binds */
 

@@ -76,12 +76,13 @@ weft_err wf_grants_add(struct wf_grants *g, const Weft__Wire__Signed *record, ui
                        wf_why *why)
 {
     struct pki_grant parsed;
-    /* The role stands inside the signed body: it is the one for which the record verifies. */
-    weft_err err = pki_trust_check_grant(g->trust, record, g->self, NULL,
-                                         WEFT__WIRE__ROLE__ROLE_DIAL, now, &parsed, why);
+    /* The role stands inside the signed body: it is the one for which the record verifies.
+     * One whose hours are over is kept for the next ones. */
+    weft_err err = pki_trust_read_grant(g->trust, record, g->self, NULL,
+                                        WEFT__WIRE__ROLE__ROLE_DIAL, now, &parsed, why);
     if (err == WEFT_EREFUSED)
-        err = pki_trust_check_grant(g->trust, record, g->self, NULL, WEFT__WIRE__ROLE__ROLE_BIND,
-                                    now, &parsed, why);
+        err = pki_trust_read_grant(g->trust, record, g->self, NULL, WEFT__WIRE__ROLE__ROLE_BIND,
+                                   now, &parsed, why);
     if (err != WEFT_OK)
         return err;
 

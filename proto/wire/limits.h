@@ -60,6 +60,12 @@
 #define WF_BUNDLE_KEYS_MAX 8u /* of each kind */
 #define WF_KEY_MAX 1024u      /* a SubjectPublicKeyInfo, DER */
 
+/* What a grant is bound to */
+#define WF_WINDOWS_MAX 16u
+#define WF_SOURCES_MAX 16u
+#define WF_WEEK_MINUTES 10080u
+#define WF_TERM_MS_MAX (366ull * 86400000ull) /* idle and age */
+
 /* Counts */
 #define WF_CIRCUITS_PER_LINK 65536u
 #define WF_BINDS_PER_LINK 1024u

@@ -215,6 +215,39 @@ void wf_rule_bundle_body(struct wf_check *c, const void *message)
     is_exactly_or_empty(c, "previous", m->previous, WF_PIN_LEN);
 }
 
+/* One byte of length in bits, then the address; what is beyond the length is zero. */
+static void is_prefix(struct wf_check *c, const char *field, ProtobufCBinaryData b)
+{
+    if (b.len != 5 && b.len != 17) {
+        refuse(c, WEFT_EPROTO, field, "has %zu bytes, not 5 or 17", b.len);
+        return;
+    }
+    size_t bits = b.data[0], all = 8 * (b.len - 1);
+    if (bits > all) {
+        refuse(c, WEFT_EPROTO, field, "a prefix of %zu bits, of %zu", bits, all);
+        return;
+    }
+    for (size_t i = bits; i < all; i++)
+        if (b.data[1 + i / 8] & (0x80u >> (i % 8))) {
+            refuse(c, WEFT_EPROTO, field, "has bits beyond its length");
+            return;
+        }
+}
+
+static void terms_rule(struct wf_check *c, const Weft__Wire__Terms *m)
+{
+    is_true(c, "terms.idle_ms", m->idle_ms <= WF_TERM_MS_MAX, "is above a year");
+    is_true(c, "terms.age_ms", m->age_ms <= WF_TERM_MS_MAX, "is above a year");
+    is_count(c, "terms.windows", m->n_windows, 0, WF_WINDOWS_MAX);
+    for (size_t i = 0; i < m->n_windows && c->err == WEFT_OK; i++)
+        is_true(c, "terms.windows",
+                m->windows[i]->from < m->windows[i]->to && m->windows[i]->to <= WF_WEEK_MINUTES,
+                "must begin before it ends, within the week");
+    is_count(c, "terms.sources", m->n_sources, 0, WF_SOURCES_MAX);
+    for (size_t i = 0; i < m->n_sources && c->err == WEFT_OK; i++)
+        is_prefix(c, "terms.sources", m->sources[i]);
+}
+
 void wf_rule_grant_body(struct wf_check *c, const void *message)
 {
     const Weft__Wire__GrantBody *m = message;
@@ -224,6 +257,8 @@ void wf_rule_grant_body(struct wf_check *c, const void *message)
     is_role(c, "role", m->role);
     is_id(c, "subject", m->subject);
     are_pins(c, "pins", m->n_pins, m->pins, 1);
+    if (m->terms != NULL)
+        terms_rule(c, m->terms);
 }
 
 void wf_rule_member_body(struct wf_check *c, const void *message)

@@ -179,10 +179,51 @@ Weft__Wire__Signed *authority_sign(const pki_key *key, const char *label,
     return record;
 }
 
+/* Terms on their way into a grant: the message points in here. */
+struct terms_wire {
+    Weft__Wire__Terms message;
+    Weft__Wire__Window windows[WF_WINDOWS_MAX];
+    Weft__Wire__Window *window_list[WF_WINDOWS_MAX];
+    uint8_t prefixes[WF_SOURCES_MAX][17];
+    ProtobufCBinaryData sources[WF_SOURCES_MAX];
+};
+
+static Weft__Wire__Terms *terms_put(const struct pki_terms *terms, struct terms_wire *w)
+{
+    weft__wire__terms__init(&w->message);
+    w->message.sessions = terms->sessions;
+    w->message.sessions_per_identity = terms->sessions_per_identity;
+    w->message.idle_ms = terms->idle_ms;
+    w->message.age_ms = terms->age_ms;
+    w->message.n_windows = terms->window_count;
+    w->message.windows = w->window_list;
+    for (size_t i = 0; i < terms->window_count; i++) {
+        weft__wire__window__init(&w->windows[i]);
+        w->windows[i].from = terms->windows[i].from;
+        w->windows[i].to = terms->windows[i].to;
+        w->window_list[i] = &w->windows[i];
+    }
+    w->message.n_sources = terms->source_count;
+    w->message.sources = w->sources;
+    for (size_t i = 0; i < terms->source_count; i++)
+        w->sources[i] =
+            wf_pb_bytes(w->prefixes[i], pki_prefix_put(&terms->sources[i], w->prefixes[i]));
+    return &w->message;
+}
+
 Weft__Wire__Signed *authority_grant(const struct authority *a, const struct authority_node *subject,
                                     const wf_id *service, const char *service_name,
                                     Weft__Wire__Role role)
 {
+    return authority_grant_bound(a, subject, service, service_name, role, NULL);
+}
+
+Weft__Wire__Signed *authority_grant_bound(const struct authority *a,
+                                          const struct authority_node *subject,
+                                          const wf_id *service, const char *service_name,
+                                          Weft__Wire__Role role, const struct pki_terms *terms)
+{
+    struct terms_wire wire;
     char domain[PKI_DOMAIN_MAX + 1], name[WF_NAME_MAX + 1];
     memcpy(domain, a->domain, sizeof domain);
     (void)snprintf(name, sizeof name, "%s", service_name);
@@ -200,6 +241,8 @@ Weft__Wire__Signed *authority_grant(const struct authority *a, const struct auth
     body.not_before = a->now - WF_CLOCK_TOLERANCE_MS;
     body.expiry = a->now + WF_GRANT_LIFE_MS;
     body.epoch = a->now;
+    if (terms != NULL)
+        body.terms = terms_put(terms, &wire);
     return authority_sign(a->policy, PKI_LABEL_GRANT, &body.base);
 }
 

@@ -73,6 +73,11 @@ Weft__Wire__Signed *authority_sign(const pki_key *key, const char *label,
 Weft__Wire__Signed *authority_grant(const struct authority *a, const struct authority_node *subject,
                                     const wf_id *service, const char *service_name,
                                     Weft__Wire__Role role);
+/* The same, bound to terms; NULL: to none. */
+Weft__Wire__Signed *authority_grant_bound(const struct authority *a,
+                                          const struct authority_node *subject,
+                                          const wf_id *service, const char *service_name,
+                                          Weft__Wire__Role role, const struct pki_terms *terms);
 /* 30 days; its epoch is a->now. */
 Weft__Wire__Signed *authority_member(const struct authority *a, const struct authority_node *router,
                                      const char *const *addresses, size_t count);

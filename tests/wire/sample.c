@@ -111,6 +111,16 @@ static Weft__Wire__BundleBody bundle_body = {
     BASE(bundle_body),           .trust_domain = domain,      .version = 1,
     ONE(roots, BLOBS),           ONE(policy_keys, BLOBS),     ONE(audit_keys, BLOBS),
     ONE(enrollment_keys, BLOBS), .previous = BYTES(pin_bytes)};
+static uint8_t prefix_bytes[5] = {8, 10, 0, 0, 0};
+static Weft__Wire__Window window = {BASE(window), .from = 60, .to = 120};
+static Weft__Wire__Window *windows[] = {&window};
+static Weft__Wire__Terms terms = {BASE(terms),
+                                  .sessions = 2,
+                                  .sessions_per_identity = 1,
+                                  .idle_ms = 3,
+                                  .age_ms = 4,
+                                  ONE(windows, windows),
+                                  ONE(sources, ((ProtobufCBinaryData[]){BYTES(prefix_bytes)}))};
 static Weft__Wire__GrantBody grant_body = {BASE(grant_body),
                                            .trust_domain = domain,
                                            .service_id = BYTES(id_bytes),
@@ -120,7 +130,8 @@ static Weft__Wire__GrantBody grant_body = {BASE(grant_body),
                                            ONE(pins, PINS),
                                            .not_before = 1,
                                            .expiry = 2,
-                                           .epoch = 3};
+                                           .epoch = 3,
+                                           .terms = &terms};
 static Weft__Wire__MemberBody member_body = {BASE(member_body),
                                              .trust_domain = domain,
                                              .router_id = BYTES(id_bytes),

@@ -98,6 +98,7 @@ static const struct bytes_row {
     {"GrantBody.service_id", 16, 16, false},
     {"GrantBody.subject", 16, 16, false},
     {"GrantBody.pins", 32, 32, false},
+    {"GrantBody.terms.sources", 18, 17, false}, /* its first byte counts; see its own test */
     {"MemberBody.router_id", 16, 16, false},
     {"MemberBody.pins", 32, 32, false},
     {"FloorsBody.previous", 32, 32, true},
@@ -146,6 +147,8 @@ static const struct count_row {
     {"BundleBody.audit_keys", 0, WF_BUNDLE_KEYS_MAX},
     {"BundleBody.enrollment_keys", 0, WF_BUNDLE_KEYS_MAX},
     {"GrantBody.pins", 1, WF_PINS_MAX},
+    {"GrantBody.terms.windows", 0, WF_WINDOWS_MAX},
+    {"GrantBody.terms.sources", 0, WF_SOURCES_MAX},
     {"MemberBody.pins", 1, WF_PINS_MAX},
     {"MemberBody.addresses", 0, WF_ADDRESSES_MAX},
     {"FloorsBody.floors", 0, WF_FLOOR_COUNT_MAX},
@@ -211,6 +214,7 @@ static const char *const needed[] = {
     "LinkState.state",
     "BundleBody.version",
     "GrantBody.role",
+    "GrantBody.terms.windows.to",
     "FloorsBody.floors.role",
     "EnrollResult.bundle",
     "ItemHello.role",
@@ -960,11 +964,80 @@ static void a_reason_is_cut_and_made_printable(void **state)
     assert_string_equal(wf_reason_text("", buf), "");
 }
 
+static void a_source_is_a_prefix_and_nothing_beyond_it(void **state)
+{
+    (void)state;
+    struct sample *s = find_sample("GrantBody");
+    Weft__Wire__GrantBody *g = (Weft__Wire__GrantBody *)s->message;
+    ProtobufCBinaryData *source = &g->terms->sources[0], keep = *source;
+    static const struct {
+        size_t len;
+        uint8_t bytes[18];
+        bool fine;
+    } rows[] = {
+        {5, {0}, true},
+        {5, {1, 0x80}, true},
+        {5, {0, 0x80}, false},
+        {5, {31, 10, 0, 0, 2}, true},
+        {5, {31, 10, 0, 0, 3}, false},
+        {5, {32, 10, 0, 0, 3}, true},
+        {5, {33, 10, 0, 0, 3}, false},
+        {5, {255, 10, 0, 0, 3}, false},
+        {4, {24, 10, 0, 0}, false},
+        {6, {8, 10}, false},
+        {16, {8, 0x20}, false},
+        {17, {0}, true},
+        {17, {127, 0x20, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2}, true},
+        {17, {127, 0x20, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3}, false},
+        {17, {128, 0x20, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3}, true},
+        {17, {129, 0x20, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3}, false},
+        {18, {8, 0x20}, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        *source = wf_pb_bytes(rows[i].bytes, rows[i].len);
+        assert_verdict("GrantBody.terms.sources", i, judge(s), rows[i].fine);
+    }
+    *source = keep;
+}
+
+static void a_window_lies_within_the_week(void **state)
+{
+    (void)state;
+    struct sample *s = find_sample("GrantBody");
+    Weft__Wire__Terms *t = ((Weft__Wire__GrantBody *)s->message)->terms;
+    Weft__Wire__Window *w = t->windows[0], keep = *w;
+    static const struct {
+        uint32_t from, to;
+        bool fine;
+    } rows[] = {
+        {0, 1, true},           {0, 10080, true},       {10079, 10080, true}, {10080, 10080, false},
+        {10080, 10081, false},  {5, 5, false},          {6, 5, false},        {0, 10081, false},
+        {UINT32_MAX, 1, false}, {1, UINT32_MAX, false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        w->from = rows[i].from;
+        w->to = rows[i].to;
+        assert_verdict("GrantBody.terms.windows", i, judge(s), rows[i].fine);
+    }
+    *w = keep;
+    uint64_t year = 366ull * 86400000ull, idle = t->idle_ms, age = t->age_ms;
+    for (size_t i = 0; i < 2; i++) {
+        uint64_t *of = i == 0 ? &t->idle_ms : &t->age_ms;
+        *of = year;
+        assert_verdict("GrantBody.terms", year, judge(s), true);
+        *of = year + 1;
+        assert_verdict("GrantBody.terms", year + 1, judge(s), false);
+        *of = i == 0 ? idle : age;
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_sample_is_accepted),
         cmocka_unit_test(an_absent_field_is_refused_unless_it_may_be_absent),
+        cmocka_unit_test(a_source_is_a_prefix_and_nothing_beyond_it),
+        cmocka_unit_test(a_window_lies_within_the_week),
         cmocka_unit_test(each_length_has_its_bounds),
         cmocka_unit_test(each_count_has_its_bounds),
         cmocka_unit_test(text_is_bounded_printable_and_without_nul),

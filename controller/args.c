@@ -1,4 +1,5 @@
 #include "controller/args.h"
+#include "controller/rights.h"
 #include <assert.h>
 #include <jansson.h>
 #include <string.h>
@@ -204,6 +205,31 @@ static const json_t *list_of(struct args *args, const char *key, bool required, 
         return NULL;
     }
     return list;
+}
+
+weft_err args_rights(struct args *args, const char *key, unsigned *out)
+{
+    const json_t *list = ask(args, key);
+    unsigned rights = 0;
+
+    if (list == NULL) {
+        *out = RIGHTS_FULL;
+        return WEFT_OK;
+    }
+    if (!json_is_array(list) || json_array_size(list) == 0 ||
+        json_array_size(list) > RIGHTS_WORDS_MAX)
+        return wf_fail(args->why, WEFT_EINVAL, "argument '%s' must be a list of 1 to %u rights",
+                       key, RIGHTS_WORDS_MAX);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *word = json_string_value(json_array_get(list, i));
+
+        if (word == NULL)
+            return wf_fail(args->why, WEFT_EINVAL, "argument '%s' must hold text only", key);
+        if (rights_parse(word, &rights, args->why) != WEFT_OK)
+            return WEFT_EINVAL;
+    }
+    *out = rights;
+    return WEFT_OK;
 }
 
 weft_err args_attributes(struct args *args, const char *key, struct store_roles *out)

@@ -42,6 +42,8 @@ weft_err args_number(struct args *args, const char *key, uint64_t fallback, uint
                      uint64_t max, uint64_t *out);
 /* "name" or "id", exactly one: id is written, or name; *by_id says which. */
 weft_err args_which(struct args *args, wf_id *id, char name[WF_NAME_MAX + 1], bool *by_id);
+/* Rights of an administrator, a list of words (rights.h). Absent: full. Empty is refused. */
+weft_err args_rights(struct args *args, const char *key, unsigned *out);
 /* Attributes of a thing: a list of `#attr` or `attr`. Absent: an empty list. */
 weft_err args_attributes(struct args *args, const char *key, struct store_roles *out);
 

@@ -8,6 +8,7 @@
 #include "controller/init.h"
 #include "controller/floors.h"
 #include "controller/issue.h"
+#include "controller/rights.h"
 #include "pki/identity.h"
 #include "proto/base/clock.h"
 #include "proto/base/file.h"
@@ -289,7 +290,7 @@ weft_err init_admin(struct home *home, const char *name, const char *path, wf_wh
     if (err == WEFT_OK)
         err = store_key_put(home->store, &key);
     if (err == WEFT_OK)
-        err = store_admin_add(home->store, &node.id);
+        err = store_admin_put(home->store, &node.id, RIGHTS_FULL);
     if (err != WEFT_OK) {
         if (store_check(home->store, why) == WEFT_OK)
             wf_fail(why, err, "identity '%s': %s", name, weft_err_sentence(err));

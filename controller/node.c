@@ -23,6 +23,8 @@ weft_err node_find(struct call *call, struct args *args, enum pki_kind kind, str
     err = by_id ? store_node_get(s, kind, &id, out) : store_node_find(s, kind, name, out);
     if (err == WEFT_OK)
         wf_fail(&call->what, WEFT_OK, "%s", out->name);
+    if (err == WEFT_OK)
+        err = call_may_touch(call, out);
     return call_fail(call, err, node_word(kind), by_id ? wf_id_text(&id, text) : name);
 }
 

@@ -11,7 +11,7 @@ struct json_t;
 
 /* "identity", "router". */
 const char *node_word(enum pki_kind kind);
-/* The node that `name` or `id` among the arguments names; nothing else is asked. */
+/* The node that `name` or `id` among the arguments names, if the call may touch it. */
 weft_err node_find(struct call *call, struct args *args, enum pki_kind kind,
                    struct store_node *out);
 /* The same where there must be no other argument. */

@@ -1,4 +1,5 @@
 /* admin.*, session.*, status: docs/operations.md. */
+#include "controller/rights.h"
 #include "controller/view.h"
 #include "proto/base/map.h"
 #include <jansson.h>
@@ -19,22 +20,46 @@ static weft_err find(struct call *call, struct args *args, struct store_node *ou
                      "identity", name);
 }
 
+/* Somebody must be left who may everything. */
+static weft_err is_full_one_left(struct call *call, const struct store_node *node)
+{
+    uint64_t able = 0;
+    weft_err err = store_admin_count_able(call->c->home.store, &able);
+
+    if (err == WEFT_OK && able == 0)
+        err = wf_fail(&call->why, WEFT_ECONFLICT,
+                      "'%s' is the last administrator with full rights; add another one first "
+                      "(weft admin add)",
+                      node->name);
+    return err;
+}
+
 weft_err op_admin_add(struct call *call, struct args *args)
 {
     struct store_node node;
-    weft_err err = find(call, args, &node);
+    unsigned rights = 0;
+    char text[128];
+    weft_err err = args_rights(args, "rights", &rights);
 
+    if (err == WEFT_OK)
+        err = find(call, args, &node);
     if (err != WEFT_OK)
         return err;
-    err = store_admin_add(call->c->home.store, &node.id);
-    if (err == WEFT_EEXIST)
-        err = WEFT_OK; /* it is what was wanted */
-    return err == WEFT_OK ? view_answer(call, view_admin(&node)) : err;
+    rights_text(rights, text, sizeof text);
+    wf_fail(&call->what, WEFT_OK, "%s: %s", node.name, text);
+    err = store_admin_put(call->c->home.store, &node.id, rights);
+    if (err == WEFT_OK)
+        err = is_full_one_left(call, &node);
+    return err == WEFT_OK ? view_answer(call, view_admin(&node, rights)) : err;
 }
 
 static weft_err add_row(void *arg, const struct store_node *node)
 {
-    return view_list_add(arg, node->name, view_admin(node));
+    struct view_list *list = arg;
+    unsigned rights = 0;
+    weft_err err = store_admin_get(list->call->c->home.store, &node->id, &rights);
+
+    return err == WEFT_OK ? view_list_add(list, node->name, view_admin(node, rights)) : err;
 }
 
 weft_err op_admin_list(struct call *call, struct args *args)
@@ -52,20 +77,18 @@ weft_err op_admin_remove(struct call *call, struct args *args)
 {
     store *s = call->c->home.store;
     struct store_node node;
-    uint64_t able = 0;
+    unsigned rights = 0;
     weft_err err = find(call, args, &node);
 
     if (err == WEFT_OK)
-        err = store_admin_remove(s, &node.id);
+        err = store_admin_get(s, &node.id, &rights);
     if (err == WEFT_ENOTFOUND && call->why.text[0] == '\0')
         return wf_fail(&call->why, err, "'%s' is no administrator", node.name);
     if (err == WEFT_OK)
-        err = store_admin_count_able(s, &able);
-    if (err == WEFT_OK && able == 0)
-        return wf_fail(&call->why, WEFT_ECONFLICT,
-                       "'%s' is the last administrator; add another one first (weft admin add)",
-                       node.name);
-    return err == WEFT_OK ? view_answer(call, view_admin(&node)) : err;
+        err = store_admin_remove(s, &node.id);
+    if (err == WEFT_OK)
+        err = is_full_one_left(call, &node);
+    return err == WEFT_OK ? view_answer(call, view_admin(&node, rights)) : err;
 }
 
 /* ---- sessions */

@@ -1,5 +1,6 @@
 /* identity.*: docs/operations.md. */
 #include "controller/node.h"
+#include "controller/rights.h"
 #include "controller/view.h"
 #include <jansson.h>
 #include <string.h>
@@ -68,15 +69,16 @@ weft_err op_identity_show(struct call *call, struct args *args)
 static weft_err is_not_last_admin(struct call *call, const struct store_node *node)
 {
     store *s = call->c->home.store;
-    bool is_admin = false;
+    unsigned rights = 0;
     uint64_t able = 0;
-    weft_err err = store_admin_has(s, &node->id, &is_admin);
+    weft_err err = store_admin_get(s, &node->id, &rights);
 
-    if (err == WEFT_OK)
+    if (err == WEFT_OK || err == WEFT_ENOTFOUND)
         err = store_admin_count_able(s, &able);
-    if (err == WEFT_OK && is_admin && !node->disabled && able <= 1)
+    if (err == WEFT_OK && (rights & RIGHTS_FULL) != 0 && !node->disabled && able <= 1)
         err = wf_fail(&call->why, WEFT_ECONFLICT,
-                      "'%s' is the last administrator; add another one first (weft admin add)",
+                      "'%s' is the last administrator with full rights; add another one first "
+                      "(weft admin add)",
                       node->name);
     return err;
 }

@@ -1,4 +1,5 @@
 #include "controller/operation.h"
+#include "controller/rights.h"
 #include "proto/base/log.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -8,22 +9,24 @@
 struct operation {
     const char *name;
     unsigned who;
+    unsigned kinds; /* administrators: of things it looks at or acts on (right_kind) */
     bool is_act;
     weft_err (*node)(struct call *call);
     weft_err (*admin)(struct call *call, struct args *args);
 };
 
+/* LOOK and ACT: `kinds` is what an administrator needs the right for (rights.h). */
 #define NODE(name, who, handler)                                                                   \
     {                                                                                              \
-        name, who, false, handler, NULL                                                            \
+        name, who, 0, false, handler, NULL                                                         \
     }
-#define LOOK(name, handler)                                                                        \
+#define LOOK(name, kinds, handler)                                                                 \
     {                                                                                              \
-        name, WHO_ADMIN, false, NULL, handler                                                      \
+        name, WHO_ADMIN, kinds, false, NULL, handler                                               \
     }
-#define ACT(name, handler)                                                                         \
+#define ACT(name, kinds, handler)                                                                  \
     {                                                                                              \
-        name, WHO_ADMIN, true, NULL, handler                                                       \
+        name, WHO_ADMIN, kinds, true, NULL, handler                                                \
     }
 
 static const struct operation table[] = {
@@ -32,48 +35,49 @@ static const struct operation table[] = {
     NODE("grants", WHO_IDENTITY, op_grants),
     NODE("sync", WHO_ROUTER, op_sync),
     NODE("sessions", WHO_NODE, op_sessions),
-    ACT("identity.create", op_identity_create),
-    LOOK("identity.list", op_identity_list),
-    LOOK("identity.show", op_identity_show),
-    ACT("identity.update", op_identity_update),
-    ACT("identity.disable", op_identity_disable),
-    ACT("identity.enable", op_identity_enable),
-    ACT("identity.delete", op_identity_delete),
-    ACT("identity.reissue", op_identity_reissue),
-    ACT("service.create", op_service_create),
-    LOOK("service.list", op_service_list),
-    LOOK("service.show", op_service_show),
-    ACT("service.update", op_service_update),
-    ACT("service.delete", op_service_delete),
-    ACT("policy.create", op_policy_create),
-    LOOK("policy.list", op_policy_list),
-    LOOK("policy.show", op_policy_show),
-    ACT("policy.update", op_policy_update),
-    ACT("policy.delete", op_policy_delete),
-    ACT("allow", op_allow),
-    ACT("disallow", op_disallow),
-    ACT("share", op_share),
-    LOOK("explain", op_explain),
-    ACT("router.create", op_router_create),
-    LOOK("router.list", op_router_list),
-    LOOK("router.show", op_router_show),
-    ACT("router.disable", op_router_disable),
-    ACT("router.enable", op_router_enable),
-    ACT("router.delete", op_router_delete),
-    ACT("router.reissue", op_router_reissue),
-    ACT("admin.add", op_admin_add),
-    LOOK("admin.list", op_admin_list),
-    ACT("admin.remove", op_admin_remove),
-    LOOK("session.list", op_session_list),
-    ACT("session.cut", op_session_cut),
-    LOOK("status", op_status),
+    ACT("identity.create", KIND_IDENTITIES, op_identity_create),
+    LOOK("identity.list", KIND_IDENTITIES, op_identity_list),
+    LOOK("identity.show", KIND_IDENTITIES, op_identity_show),
+    ACT("identity.update", KIND_IDENTITIES, op_identity_update),
+    ACT("identity.disable", KIND_IDENTITIES, op_identity_disable),
+    ACT("identity.enable", KIND_IDENTITIES, op_identity_enable),
+    ACT("identity.delete", KIND_IDENTITIES, op_identity_delete),
+    ACT("identity.reissue", KIND_IDENTITIES, op_identity_reissue),
+    ACT("service.create", KIND_SERVICES, op_service_create),
+    LOOK("service.list", KIND_SERVICES, op_service_list),
+    LOOK("service.show", KIND_SERVICES, op_service_show),
+    ACT("service.update", KIND_SERVICES, op_service_update),
+    ACT("service.delete", KIND_SERVICES, op_service_delete),
+    ACT("policy.create", KIND_POLICIES, op_policy_create),
+    LOOK("policy.list", KIND_POLICIES, op_policy_list),
+    LOOK("policy.show", KIND_POLICIES, op_policy_show),
+    ACT("policy.update", KIND_POLICIES, op_policy_update),
+    ACT("policy.delete", KIND_POLICIES, op_policy_delete),
+    ACT("allow", KIND_POLICIES, op_allow),
+    ACT("disallow", KIND_POLICIES, op_disallow),
+    ACT("share", KIND_IDENTITIES | KIND_SERVICES | KIND_POLICIES, op_share),
+    LOOK("explain", KIND_IDENTITIES | KIND_SERVICES | KIND_POLICIES, op_explain),
+    ACT("router.create", KIND_ROUTERS, op_router_create),
+    LOOK("router.list", KIND_ROUTERS, op_router_list),
+    LOOK("router.show", KIND_ROUTERS, op_router_show),
+    ACT("router.disable", KIND_ROUTERS, op_router_disable),
+    ACT("router.enable", KIND_ROUTERS, op_router_enable),
+    ACT("router.delete", KIND_ROUTERS, op_router_delete),
+    ACT("router.reissue", KIND_ROUTERS, op_router_reissue),
+    ACT("admin.add", KIND_FULL, op_admin_add),
+    LOOK("admin.list", KIND_FULL, op_admin_list),
+    ACT("admin.remove", KIND_FULL, op_admin_remove),
+    LOOK("session.list", KIND_SESSIONS, op_session_list),
+    ACT("session.cut", KIND_SESSIONS, op_session_cut),
+    LOOK("status", KIND_ANY, op_status),
 };
 #define ROWS (sizeof table / sizeof *table)
 
 struct operation_row operation_row(size_t i)
 {
-    return i < ROWS ? (struct operation_row){table[i].name, table[i].who}
-                    : (struct operation_row){NULL, 0};
+    return i < ROWS ? (struct operation_row){table[i].name, table[i].who, table[i].kinds,
+                                             table[i].is_act}
+                    : (struct operation_row){NULL, 0, 0, false};
 }
 
 static const struct operation *find(const char *name)
@@ -205,9 +209,10 @@ static weft_err admit(struct call *call, const struct operation *op)
 {
     struct store_node node;
     unsigned who = call->who;
-    bool is_admin = false;
     weft_err err;
 
+    call->rights = 0;
+    call->is_act = op != NULL && op->is_act;
     if (call->subject != NULL) {
         err = store_node_get(call->c->home.store, call->subject->kind, &call->subject->id, &node);
         if (err == WEFT_ENOTFOUND || (err == WEFT_OK && node.disabled)) {
@@ -220,11 +225,11 @@ static weft_err admit(struct call *call, const struct operation *op)
             return err;
     }
     if (op != NULL && (op->who & WHO_ADMIN) != 0 && (who & WHO_IDENTITY) != 0) {
-        err = store_admin_has(call->c->home.store, &call->subject->id, &is_admin);
-        if (err != WEFT_OK)
+        err = store_admin_get(call->c->home.store, &call->subject->id, &call->rights);
+        if (err != WEFT_OK && err != WEFT_ENOTFOUND)
             return err;
         /* A link that is open may outlive the key that a new one has replaced. */
-        if (is_admin && pki_pin_equal(&node.pin, &call->subject->pin))
+        if (err == WEFT_OK && pki_pin_equal(&node.pin, &call->subject->pin))
             who |= WHO_ADMIN;
     }
     if (op == NULL || (op->who & who) == 0) {
@@ -233,7 +238,34 @@ static weft_err admit(struct call *call, const struct operation *op)
         return wf_fail(&call->why, WEFT_EREFUSED,
                        "the controller has no such operation for this caller");
     }
+    if ((op->who & WHO_ADMIN) != 0 && !rights_allow(call->rights, op->kinds, op->is_act)) {
+        char needed[128], has[128];
+
+        rights_needed(op->kinds, op->is_act, needed, sizeof needed);
+        rights_text(call->rights, has, sizeof has);
+        return wf_fail(&call->why, WEFT_EREFUSED,
+                       "%s needs the right to %s; yours: %s; ask an administrator with full rights",
+                       op->name, needed, has);
+    }
     return WEFT_OK;
+}
+
+weft_err call_may_touch(struct call *call, const struct store_node *node)
+{
+    unsigned rights = 0;
+    weft_err err;
+
+    if (!call->is_act || node->kind != PKI_IDENTITY)
+        return WEFT_OK;
+    err = store_admin_get(call->c->home.store, &node->id, &rights);
+    if (err == WEFT_ENOTFOUND || (err == WEFT_OK && rights_include(call->rights, rights)))
+        return WEFT_OK;
+    if (err != WEFT_OK)
+        return err;
+    return wf_fail(&call->why, WEFT_EREFUSED,
+                   "'%s' is an administrator with rights that you don't have; ask one with full "
+                   "rights",
+                   node->name);
 }
 
 static weft_err run_admin(struct call *call, const struct operation *op)

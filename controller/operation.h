@@ -34,12 +34,14 @@ struct call {
     void *exporter_arg;
     const char *operation;
     wf_span arguments;
-    uint64_t now;  /* wall ms */
-    wf_buf result; /* owned by the call's maker; bounded by what a reply holds */
-    wf_why why;    /* for the caller */
-    wf_why logged; /* for the log alone: what the caller must not learn; empty: why says all */
-    wf_why what;   /* acts of administrators: on what, for the log */
-    bool touched;  /* the catalog or the members were changed: see call_touch */
+    unsigned rights; /* of an administrator, filled when it is admitted: rights.h */
+    bool is_act;     /* the operation changes something; filled then, too */
+    uint64_t now;    /* wall ms */
+    wf_buf result;   /* owned by the call's maker; bounded by what a reply holds */
+    wf_why why;      /* for the caller */
+    wf_why logged;   /* for the log alone: what the caller must not learn; empty: why says all */
+    wf_why what;     /* acts of administrators: on what, for the log */
+    bool touched;    /* the catalog or the members were changed: see call_touch */
 };
 
 #define OPERATION_RESULT_MAX (WF_CONTROL_MAX - 1024u) /* a reply adds its envelope and reason */
@@ -50,6 +52,13 @@ struct call {
  * refusals, and notes acts of administrators to be logged once durable.
  */
 weft_err operation_run(struct call *call);
+
+/*
+ * Whether the caller's act may concern this node: an identity that is an
+ * administrator with rights the caller lacks is out of reach, so that no
+ * delegate takes over, renames, or locks out who stands above it. WEFT_EREFUSED.
+ */
+weft_err call_may_touch(struct call *call, const struct store_node *node);
 
 /* Services, policies or routers change: what memory holds of them is read afresh, undone or not. */
 void call_touch(struct call *call);
@@ -68,6 +77,8 @@ weft_err call_put_floors(struct call *call, unsigned field, uint64_t have, size_
 struct operation_row {
     const char *name;
     unsigned who;
+    unsigned kinds; /* administrators need the right for these: rights.h */
+    bool is_act;
 };
 struct operation_row operation_row(size_t i);
 

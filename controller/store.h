@@ -94,10 +94,11 @@ weft_err store_node_count(store *s, enum pki_kind kind, uint64_t *out);
 weft_err store_member_put(store *s, const wf_id *router, wf_span record, uint64_t expires);
 weft_err store_member_get(store *s, const wf_id *router, wf_buf *out);
 
-weft_err store_admin_add(store *s, const wf_id *identity);    /* WEFT_EEXIST */
-weft_err store_admin_remove(store *s, const wf_id *identity); /* WEFT_ENOTFOUND */
-weft_err store_admin_has(store *s, const wf_id *identity, bool *out);
-/* Administrators who are not disabled. */
+/* Makes it an administrator with these rights (rights.h), or gives it these instead. */
+weft_err store_admin_put(store *s, const wf_id *identity, unsigned rights);
+weft_err store_admin_remove(store *s, const wf_id *identity);                /* WEFT_ENOTFOUND */
+weft_err store_admin_get(store *s, const wf_id *identity, unsigned *rights); /* WEFT_ENOTFOUND */
+/* Administrators with full rights who are not disabled. */
 weft_err store_admin_count_able(store *s, uint64_t *out);
 weft_err store_admin_each(store *s, const char *after, store_node_fn row, void *arg);
 

@@ -1,4 +1,5 @@
 /* Identities, routers and administrators in the store. */
+#include "controller/rights.h"
 #include "controller/store_sql.h"
 #include <sqlite3.h>
 #include <stdio.h>
@@ -217,11 +218,14 @@ weft_err store_member_get(store *s, const wf_id *router, wf_buf *out)
 
 /* ---- administrators */
 
-weft_err store_admin_add(store *s, const wf_id *identity)
+weft_err store_admin_put(store *s, const wf_id *identity, unsigned rights)
 {
-    struct sqlite3_stmt *st = store_sql(s, "INSERT INTO admin (identity) VALUES (?1)");
+    struct sqlite3_stmt *st =
+        store_sql(s, "INSERT INTO admin (identity, rights) VALUES (?1, ?2)"
+                     " ON CONFLICT (identity) DO UPDATE SET rights = excluded.rights");
 
     store_bind_id(st, 1, identity);
+    store_bind_u64(st, 2, rights);
     return store_run(s, st, NULL);
 }
 
@@ -236,25 +240,26 @@ weft_err store_admin_remove(store *s, const wf_id *identity)
     return err == WEFT_OK && changed == 0 ? WEFT_ENOTFOUND : err;
 }
 
-weft_err store_admin_has(store *s, const wf_id *identity, bool *out)
+weft_err store_admin_get(store *s, const wf_id *identity, unsigned *rights)
 {
-    struct sqlite3_stmt *st = store_sql(s, "SELECT count(*) FROM admin WHERE identity = ?1");
-    uint64_t n = 0;
+    struct sqlite3_stmt *st = store_sql(s, "SELECT rights FROM admin WHERE identity = ?1");
     weft_err err;
 
     store_bind_id(st, 1, identity);
-    err = store_number(s, st, &n);
+    err = store_step(s, st);
     if (err == WEFT_OK)
-        *out = n > 0;
-    return err;
+        *rights = (unsigned)store_u64(st, 0);
+    return store_done(st, err);
 }
 
 weft_err store_admin_count_able(store *s, uint64_t *out)
 {
-    return store_number(s,
-                        store_sql(s, "SELECT count(*) FROM admin AS a JOIN node AS n"
-                                     " ON n.id = a.identity WHERE n.disabled = 0"),
-                        out);
+    struct sqlite3_stmt *st = store_sql(s, "SELECT count(*) FROM admin AS a JOIN node AS n"
+                                           " ON n.id = a.identity"
+                                           " WHERE n.disabled = 0 AND a.rights & ?1 <> 0");
+
+    store_bind_u64(st, 1, RIGHTS_FULL);
+    return store_number(s, st, out);
 }
 
 weft_err store_admin_each(store *s, const char *after, store_node_fn row, void *arg)

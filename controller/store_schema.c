@@ -33,7 +33,8 @@ const char store_schema[] =
     ") STRICT, WITHOUT ROWID;"
 
     "CREATE TABLE admin ("
-    "  identity BLOB PRIMARY KEY REFERENCES node ON DELETE CASCADE"
+    "  identity BLOB PRIMARY KEY REFERENCES node ON DELETE CASCADE,"
+    "  rights INTEGER NOT NULL"
     ") STRICT, WITHOUT ROWID;"
 
     "CREATE TABLE service ("

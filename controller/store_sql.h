@@ -7,7 +7,7 @@
 struct sqlite3_stmt;
 
 extern const char store_schema[]; /* the SQL that makes version STORE_SCHEMA_VERSION */
-#define STORE_SCHEMA_VERSION 1
+#define STORE_SCHEMA_VERSION 2
 
 /*
  * A prepared statement for this text, from the cache (by the literal's

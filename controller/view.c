@@ -1,5 +1,6 @@
 #include "controller/view.h"
 #include "controller/peer.h"
+#include "controller/rights.h"
 #include "proto/base/clock.h"
 #include <jansson.h>
 #include <stdlib.h>
@@ -105,10 +106,15 @@ json_t *view_router(const struct controller *c, const struct store_node *node)
                      "expires", time_of(node->enrolled ? node->expires : 0));
 }
 
-json_t *view_admin(const struct store_node *node)
+json_t *view_admin(const struct store_node *node, unsigned rights)
 {
-    return json_pack("{so ss ss}", "id", id_of(&node->id), "name", node->name, "state",
-                     state_of(node));
+    json_t *words = json_array();
+    char word[RIGHTS_WORD_MAX];
+
+    for (size_t i = 0; rights_word(rights, i, word); i++)
+        json_array_append_new(words, json_string(word));
+    return json_pack("{so ss ss so}", "id", id_of(&node->id), "name", node->name, "state",
+                     state_of(node), "rights", words);
 }
 
 /* The name of a node, or its id where it has none any more. */

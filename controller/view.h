@@ -9,7 +9,7 @@ struct json_t *view_identity(const struct store_node *node);
 struct json_t *view_service(const struct store_service *service);
 struct json_t *view_policy(store *s, const struct store_policy *policy);
 struct json_t *view_router(const struct controller *c, const struct store_node *node);
-struct json_t *view_admin(const struct store_node *node);
+struct json_t *view_admin(const struct store_node *node, unsigned rights);
 struct json_t *view_session(struct controller *c, const struct session *session);
 
 /* Takes object (NULL: out of memory) and writes it as the call's result. */

@@ -368,7 +368,11 @@ static weft_err run_explain(const struct wf_call_line *line, wf_why *why)
 
 static weft_err run_admin(const struct wf_call_line *line, wf_why *why)
 {
-    return call_and_print(line, json_pack("{s:s}", "identity", wf_line_arg(line, 0)), why);
+    json_t *args = json_pack("{s:s}", "identity", wf_line_arg(line, 0));
+    const char *rights = wf_line_text(line, "rights");
+    if (rights != NULL)
+        json_object_set_new(args, "rights", list_of(rights, false));
+    return call_and_print(line, args, why);
 }
 
 static weft_err run_share(const struct wf_call_line *line, wf_why *why)
@@ -456,6 +460,11 @@ static const struct wf_option policy_fields[] = {
     END_ROW};
 static const struct wf_option explain_options[] = {
     {"bind", WF_OPTION_FLAG, NULL, "may it host, instead of dial"}, JSON_ROW, END_ROW};
+static const struct wf_option admin_add[] = {
+    {"rights", WF_OPTION_TEXT, "LIST",
+     "full (the default), read, or such as 'read,services:write'"},
+    JSON_ROW,
+    END_ROW};
 static const struct wf_option share_options[] = {
     {"host-token", WF_OPTION_TEXT, "FILE", "where the host's token goes (NAME-host.jwt)"},
     {"dial-token", WF_OPTION_TEXT, "FILE", "where the dialer's token goes (NAME-dial.jwt)"},
@@ -508,7 +517,8 @@ const struct wf_command cli_admin_commands[] = {
     NAMED("policy show", "one policy"),
     {"policy update", "NAME", "changes a policy", NULL, policy_fields, 1, 1, run_policy},
     GONE("policy delete", "NAME", "deletes a policy"),
-    {"admin add", "IDENTITY", "lets an identity administer", NULL, json_only, 1, 1, run_admin},
+    {"admin add", "IDENTITY", "lets an identity administer, or changes what it may",
+     "weft admin add ops-bot --rights read,services:write", admin_add, 1, 1, run_admin},
     LIST("admin", "who may administer"),
     GONE("admin remove", "IDENTITY", "takes that right back"),
     {"explain", "IDENTITY SERVICE", "may it dial, and which rule decided: exit 0 yes, 3 no",

@@ -1,4 +1,5 @@
 /* The home: made whole or not at all, opened only when all of it is right. */
+#include "controller/rights.h"
 #include "desk.h"
 #include "pki/identity.h"
 #include "proto/base/clock.h"
@@ -228,7 +229,7 @@ static void a_recovered_administrator_is_one(void **state)
     char out[128];
     struct pki_identity identity;
     struct home home;
-    bool is_admin = false;
+    unsigned rights = 0;
 
     (void)state;
     snprintf(out, sizeof out, "%s/recovered.json", folder.top);
@@ -239,8 +240,8 @@ static void a_recovered_administrator_is_one(void **state)
     pki_identity_init(&identity);
     assert_int_equal(pki_identity_load(out, &identity, &why), WEFT_OK);
     assert_int_equal(home_open(folder.home, &home, &why), WEFT_OK);
-    assert_int_equal(store_admin_has(home.store, &identity.id, &is_admin), WEFT_OK);
-    assert_true(is_admin);
+    assert_int_equal(store_admin_get(home.store, &identity.id, &rights), WEFT_OK);
+    assert_int_equal(rights, RIGHTS_FULL);
     home_close(&home);
     pki_identity_fini(&identity);
 }

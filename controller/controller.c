@@ -26,13 +26,19 @@ static weft_err apply_record(void *arg, uint64_t version, wf_span encoded)
 
 weft_err controller_init(struct controller *c, const char *dir, wf_why *why)
 {
+    return controller_init_sealed(c, dir, NULL, why);
+}
+
+weft_err controller_init_sealed(struct controller *c, const char *dir, const char *seal_key,
+                                wf_why *why)
+{
     uint64_t base = 0;
     weft_err err;
 
     *c = (struct controller){.started = wf_now_wall_ms()};
     wf_list_init(&c->peers);
     turn_init(&c->turn);
-    err = home_open(dir, &c->home, why);
+    err = home_open_sealed(dir, seal_key, &c->home, why);
     if (err != WEFT_OK)
         return err;
     c->quotas = wf_map_new(QUOTAS_MAX);

@@ -38,6 +38,9 @@ struct controller {
 
 /* Opens the home and what rests in memory; no network yet. */
 weft_err controller_init(struct controller *c, const char *dir, wf_why *why);
+/* As controller_init, with the seal key from this source; NULL: from where the home says. */
+weft_err controller_init_sealed(struct controller *c, const char *dir, const char *seal_key,
+                                wf_why *why);
 void controller_fini(struct controller *c);
 /* Rate limit for lines that a peer can cause at will: whether one more may be logged now. */
 bool controller_may_log(struct controller *c);
@@ -55,6 +58,7 @@ weft_err controller_look_after(struct controller *c, uint64_t now, bool *leaf_re
 struct controller_run {
     const char *dir;
     wf_address listen;
+    const char *seal_key;                        /* unlock.h; NULL: as the home says */
     const char *metrics;                         /* "HOST:PORT" or NULL */
     void (*listening)(void *arg, uint16_t port); /* may be NULL: tests */
     void *arg;

@@ -1,5 +1,6 @@
 #include "controller/home.h"
 #include "controller/issue.h"
+#include "controller/unlock.h"
 #include "proto/base/clock.h"
 #include "proto/base/file.h"
 #include "proto/base/log.h"
@@ -44,38 +45,96 @@ weft_err home_write(const char *dir, const char *name, const char *extension, un
     return err;
 }
 
-static weft_err read_key(const char *dir, const char *name, const char *extension, pki_key **out,
-                         wf_why *why)
+weft_err home_seal(const struct home *home, const char *label, wf_span plain, wf_buf *out)
+{
+    return pki_vault_seal(home->vault, wf_span_of(label, strlen(label)), plain, out);
+}
+
+weft_err home_unseal(const struct home *home, const char *label, wf_span sealed, wf_buf *out,
+                     wf_why *why)
+{
+    return pki_vault_open(home->vault, wf_span_of(label, strlen(label)), sealed, out, why);
+}
+
+/* The PEM in a sealed file; the caller wipes it. */
+static weft_err read_sealed(const struct home *home, const char *name, const char *extension,
+                            wf_buf *pem, wf_why *why)
+{
+    char label[64];
+    wf_buf sealed;
+    weft_err err;
+
+    assert(strlen(name) + strlen(extension) < sizeof label);
+    snprintf(label, sizeof label, "%s%s", name, extension);
+    wf_buf_init(&sealed, KEY_FILE_MAX);
+    err = home_read(home->dir, name, extension, true, &sealed, why);
+    if (err == WEFT_OK) {
+        err = home_unseal(home, label, wf_span_of(sealed.data, sealed.len), pem, why);
+        if (err != WEFT_OK)
+            wf_wrap(why, err, "%s/%s", home->dir, label);
+    }
+    wf_buf_fini(&sealed);
+    return err;
+}
+
+weft_err home_read_key(const struct home *home, const char *name, const char *extension,
+                       pki_key **out, wf_why *why)
 {
     wf_buf pem;
     weft_err err;
 
     wf_buf_init(&pem, KEY_FILE_MAX);
-    err = home_read(dir, name, extension, true, &pem, why);
+    err = read_sealed(home, name, extension, &pem, why);
     if (err == WEFT_OK) {
         err = pki_key_from_pem(wf_span_of(pem.data, pem.len), NULL, out, why);
         if (err != WEFT_OK)
-            wf_wrap(why, err, "%s/%s%s", dir, name, extension);
+            wf_wrap(why, err, "%s/%s%s", home->dir, name, extension);
     }
     wf_buf_wipe(&pem);
     return err;
 }
 
-static weft_err read_ca(const char *dir, const char *name, pki_ca **out, wf_why *why)
+weft_err home_write_key(const struct home *home, const char *name, const char *extension,
+                        const pki_key *key, wf_why *why)
+{
+    char label[64];
+    wf_buf pem, sealed;
+    weft_err err;
+
+    assert(strlen(name) + strlen(extension) < sizeof label);
+    snprintf(label, sizeof label, "%s%s", name, extension);
+    wf_buf_init(&pem, KEY_FILE_MAX);
+    wf_buf_init(&sealed, KEY_FILE_MAX);
+    err = wf_buf_reserve(&pem, KEY_FILE_MAX); /* one piece, so that growth leaves no copy behind */
+    if (err == WEFT_OK)
+        err = pki_key_put_pem(key, NULL, &pem);
+    if (err == WEFT_OK)
+        err = home_seal(home, label, wf_span_of(pem.data, pem.len), &sealed);
+    if (err != WEFT_OK)
+        wf_fail(why, err, "%s/%s can't be sealed: %s", home->dir, label, weft_err_sentence(err));
+    else
+        err =
+            home_write(home->dir, name, extension, 0600, wf_span_of(sealed.data, sealed.len), why);
+    wf_buf_wipe(&pem);
+    wf_buf_fini(&sealed);
+    return err;
+}
+
+weft_err home_read_ca(const struct home *home, const char *name, pki_ca **out, wf_why *why)
 {
     wf_buf key, chain;
     weft_err err;
 
     wf_buf_init(&key, KEY_FILE_MAX);
     wf_buf_init(&chain, KEY_FILE_MAX);
-    err = home_read(dir, name, ".key", true, &key, why);
+    err = read_sealed(home, name, ".key", &key, why);
     if (err == WEFT_OK)
-        err = home_read(dir, name, ".pem", false, &chain, why);
+        err = home_read(home->dir, name, ".pem", false, &chain, why);
     if (err == WEFT_OK) {
         err = pki_ca_from_pem(wf_span_of(key.data, key.len), NULL,
                               wf_span_of(chain.data, chain.len), out, why);
         if (err != WEFT_OK)
-            wf_wrap(why, err, "%s/%s.key and .pem", dir, name);
+            wf_wrap(why, err, "%s/%s.key and .pem", home->dir, name);
     }
     wf_buf_wipe(&key);
     wf_buf_fini(&chain);
@@ -87,7 +146,7 @@ static weft_err read_leaf(struct home *h, wf_why *why)
     struct pki_subject self;
     pki_pin a, b;
     wf_buf pem;
-    weft_err err = read_key(h->dir, HOME_LEAF, ".key", &h->key, why);
+    weft_err err = home_read_key(h, HOME_LEAF, ".key", &h->key, why);
 
     if (err != WEFT_OK)
         return err;
@@ -171,6 +230,11 @@ static weft_err read_trust(struct home *h, wf_why *why)
 
 weft_err home_open(const char *dir, struct home *out, wf_why *why)
 {
+    return home_open_sealed(dir, NULL, out, why);
+}
+
+weft_err home_open_sealed(const char *dir, const char *seal_key, struct home *out, wf_why *why)
+{
     struct home h = {.lock = -1};
     char *store_path = home_path(dir, HOME_STORE, "");
     char *lock_path = home_path(dir, "home", "");
@@ -194,23 +258,25 @@ weft_err home_open(const char *dir, struct home *out, wf_why *why)
     }
     if (err != WEFT_OK)
         goto out;
-    err = store_open(store_path, &h.store, why);
+    err = unlock_open(dir, seal_key, &h.vault, why);
+    if (err == WEFT_OK)
+        err = store_open(store_path, &h.store, why);
     if (err == WEFT_OK)
         err = read_settings(&h, why);
     if (err == WEFT_OK)
         err = read_trust(&h, why);
     if (err == WEFT_OK)
-        err = read_ca(dir, HOME_CA_IDENTITIES, &h.identities, why);
+        err = home_read_ca(&h, HOME_CA_IDENTITIES, &h.identities, why);
     if (err == WEFT_OK)
-        err = read_ca(dir, HOME_CA_ROUTERS, &h.routers, why);
+        err = home_read_ca(&h, HOME_CA_ROUTERS, &h.routers, why);
     if (err == WEFT_OK)
-        err = read_ca(dir, HOME_CA_CONTROLLERS, &h.controllers, why);
+        err = home_read_ca(&h, HOME_CA_CONTROLLERS, &h.controllers, why);
     if (err == WEFT_OK)
-        err = read_key(dir, HOME_POLICY, "", &h.policy, why);
+        err = home_read_key(&h, HOME_POLICY, "", &h.policy, why);
     if (err == WEFT_OK)
-        err = read_key(dir, HOME_AUDIT, "", &h.audit, why);
+        err = home_read_key(&h, HOME_AUDIT, "", &h.audit, why);
     if (err == WEFT_OK)
-        err = read_key(dir, HOME_ENROLLMENT, "", &h.enrollment, why);
+        err = home_read_key(&h, HOME_ENROLLMENT, "", &h.enrollment, why);
     if (err == WEFT_OK)
         err = read_leaf(&h, why);
 out:
@@ -227,6 +293,7 @@ out:
 void home_close(struct home *h)
 {
     store_close(h->store);
+    pki_vault_free(h->vault);
     pki_ca_free(h->identities);
     pki_ca_free(h->routers);
     pki_ca_free(h->controllers);

@@ -7,10 +7,13 @@
 
 #include "controller/store.h"
 #include "pki/trust.h"
+#include "pki/vault.h"
 #include "proto/base/address.h"
 
 /* Files below the home. */
 #define HOME_STORE "weft.db"
+#define HOME_LOCK "seal"         /* the vault's key, sealed: controller/unlock.h */
+#define HOME_SEAL_KEY "seal.key" /* what opens it, unless kept elsewhere */
 #define HOME_BUNDLE "trust-bundle"
 #define HOME_ROOT "root" /* .key encrypted, .pem */
 #define HOME_PASSPHRASE "root-passphrase"
@@ -30,10 +33,11 @@
 #define HOME_NAME "controller" /* CN of the controller's leaf */
 
 struct home {
-    char *dir;    /* owned */
-    int lock;     /* -1: none */
-    store *store; /* owned */
-    wf_id id;     /* the controller's own */
+    char *dir;        /* owned */
+    int lock;         /* -1: none */
+    pki_vault *vault; /* owned: what the keys below are sealed with on disk */
+    store *store;     /* owned */
+    wf_id id;         /* the controller's own */
     pki_trust *trust;
     const char *domain; /* borrowed from trust */
     uint8_t bundle_digest[32];
@@ -54,9 +58,30 @@ char *home_path(const char *dir, const char *name, const char *extension);
  * WEFT_ENOTFOUND, WEFT_EBUSY, WEFT_ECREDENTIAL, WEFT_EIO: one line says what and how to mend.
  */
 weft_err home_open(const char *dir, struct home *out, wf_why *why);
+/* As home_open, with the outer key from this source (unlock.h); NULL: from where the home says. */
+weft_err home_open_sealed(const char *dir, const char *seal_key, struct home *out, wf_why *why);
 void home_close(struct home *home);
 
-/* Reads a secret file of the home; the buffer is the caller's to wipe. */
+/*
+ * Private keys of the home: the one reader and the one writer. On disk each is PKCS#8 PEM,
+ * sealed under its file's name, mode 0600. They need home->dir and home->vault alone.
+ * WEFT_ECREDENTIAL: not sealed, sealed with another key, moved from another file's place.
+ */
+weft_err home_read_key(const struct home *home, const char *name, const char *extension,
+                       pki_key **out, wf_why *why);
+weft_err home_write_key(const struct home *home, const char *name, const char *extension,
+                        const pki_key *key, wf_why *why);
+/* An authority from its sealed .key and its .pem. */
+weft_err home_read_ca(const struct home *home, const char *name, pki_ca **out, wf_why *why);
+/*
+ * Any other secret of the home, or of a column of its store: label says which ("webhook.secret
+ * ID"). The opened bytes are the caller's to wipe.
+ */
+weft_err home_seal(const struct home *home, const char *label, wf_span plain, wf_buf *out);
+weft_err home_unseal(const struct home *home, const char *label, wf_span sealed, wf_buf *out,
+                     wf_why *why);
+
+/* Reads a file of the home that isn't sealed; a secret buffer is the caller's to wipe. */
 weft_err home_read(const char *dir, const char *name, const char *extension, bool secret,
                    wf_buf *out, wf_why *why);
 weft_err home_write(const char *dir, const char *name, const char *extension, unsigned mode,

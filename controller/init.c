@@ -9,6 +9,7 @@
 #include "controller/floors.h"
 #include "controller/issue.h"
 #include "controller/rights.h"
+#include "controller/unlock.h"
 #include "pki/identity.h"
 #include "proto/base/clock.h"
 #include "proto/base/file.h"
@@ -28,8 +29,9 @@
 #define PEM_MAX 32768u
 #define PASSPHRASE_MAX 1024u
 
-static weft_err write_key(const char *dir, const char *name, const char *extension,
-                          const pki_key *key, const char *passphrase, wf_why *why)
+/* The root's alone is under a passphrase and not sealed: it can be taken elsewhere. */
+static weft_err write_root_key(const char *dir, const pki_key *key, const char *passphrase,
+                               wf_why *why)
 {
     wf_buf pem;
     weft_err err;
@@ -37,7 +39,7 @@ static weft_err write_key(const char *dir, const char *name, const char *extensi
     wf_buf_init(&pem, PEM_MAX);
     err = pki_key_put_pem(key, passphrase, &pem);
     if (err == WEFT_OK)
-        err = home_write(dir, name, extension, 0600, wf_span_of(pem.data, pem.len), why);
+        err = home_write(dir, HOME_ROOT, ".key", 0600, wf_span_of(pem.data, pem.len), why);
     wf_buf_wipe(&pem);
     return err;
 }
@@ -101,32 +103,32 @@ static weft_err make_root(const char *dir, const struct init_config *config, con
     if (err == WEFT_OK && wf_buf_cstr(&passphrase) == NULL)
         err = WEFT_ENOMEM;
     if (err == WEFT_OK)
-        err = write_key(dir, HOME_ROOT, ".key", pki_ca_key(*root), wf_buf_cstr(&passphrase), why);
+        err = write_root_key(dir, pki_ca_key(*root), wf_buf_cstr(&passphrase), why);
     if (err == WEFT_OK)
         err = write_chain(dir, HOME_ROOT, pki_ca_chain(*root), why);
     wf_buf_wipe(&passphrase);
     return err;
 }
 
-static weft_err make_intermediate(const char *dir, const char *name, const pki_ca *root,
+static weft_err make_intermediate(const struct home *made, const char *name, const pki_ca *root,
                                   enum pki_kind kind, uint64_t now, pki_ca **out, wf_why *why)
 {
     weft_err err = pki_ca_new_intermediate(root, kind, now, INTERMEDIATE_LIFE_MS, out, why);
 
     if (err == WEFT_OK)
-        err = write_key(dir, name, ".key", pki_ca_key(*out), NULL, why);
+        err = home_write_key(made, name, ".key", pki_ca_key(*out), why);
     if (err == WEFT_OK)
-        err = write_chain(dir, name, pki_ca_chain(*out), why);
+        err = write_chain(made->dir, name, pki_ca_chain(*out), why);
     return err;
 }
 
-static weft_err make_signer(const char *dir, const char *name, wf_buf *spki, wf_why *why)
+static weft_err make_signer(const struct home *made, const char *name, wf_buf *spki, wf_why *why)
 {
     pki_key *key = NULL;
     weft_err err = pki_key_new(PKI_KEY_ED25519, &key, why);
 
     if (err == WEFT_OK)
-        err = write_key(dir, name, "", key, NULL, why);
+        err = home_write_key(made, name, "", key, why);
     if (err == WEFT_OK)
         err = pki_key_put_spki(key, spki);
     pki_key_free(key);
@@ -134,7 +136,8 @@ static weft_err make_signer(const char *dir, const char *name, wf_buf *spki, wf_
 }
 
 /* The signing keys, and version 1 of the bundle that names them. */
-static weft_err make_bundle(const char *dir, const char *domain, const pki_ca *root, wf_why *why)
+static weft_err make_bundle(const struct home *made, const char *domain, const pki_ca *root,
+                            wf_why *why)
 {
     Weft__Wire__BundleBody body;
     ProtobufCBinaryData roots, keys[3];
@@ -146,11 +149,11 @@ static weft_err make_bundle(const char *dir, const char *domain, const pki_ca *r
         wf_buf_init(&spki[i], 256);
     wf_buf_init(&encoded, WF_BUNDLE_MAX);
     wf_buf_init(&text, PKI_DOMAIN_MAX + 1);
-    err = make_signer(dir, HOME_POLICY, &spki[0], why);
+    err = make_signer(made, HOME_POLICY, &spki[0], why);
     if (err == WEFT_OK)
-        err = make_signer(dir, HOME_AUDIT, &spki[1], why);
+        err = make_signer(made, HOME_AUDIT, &spki[1], why);
     if (err == WEFT_OK)
-        err = make_signer(dir, HOME_ENROLLMENT, &spki[2], why);
+        err = make_signer(made, HOME_ENROLLMENT, &spki[2], why);
     if (err == WEFT_OK)
         err = wf_buf_put(&text, domain, strlen(domain) + 1);
     if (err != WEFT_OK)
@@ -171,7 +174,8 @@ static weft_err make_bundle(const char *dir, const char *domain, const pki_ca *r
     body.enrollment_keys = &keys[2];
     err = pki_record_seal(pki_ca_key(root), PKI_LABEL_BUNDLE, &body.base, &encoded);
     if (err == WEFT_OK)
-        err = home_write(dir, HOME_BUNDLE, "", 0644, wf_span_of(encoded.data, encoded.len), why);
+        err = home_write(made->dir, HOME_BUNDLE, "", 0644, wf_span_of(encoded.data, encoded.len),
+                         why);
 out:
     for (size_t i = 0; i < 3; i++)
         wf_buf_fini(&spki[i]);
@@ -181,21 +185,18 @@ out:
 }
 
 /* The controller's own leaf, straight from its authority: home.c can't open without it. */
-static weft_err make_leaf(const char *dir, const char *domain, const pki_ca *ca, const wf_id *id,
+static weft_err make_leaf(const struct home *made, const char *domain, pki_ca *ca, const wf_id *id,
                           uint64_t now, wf_why *why)
 {
     pki_key *key = NULL;
     pki_chain *chain = NULL;
     wf_buf spki;
-    struct home enough = {.lock = -1, .domain = domain, .controllers = NULL};
+    struct home enough = *made;
     struct store_node self = {.id = *id, .kind = PKI_CONTROLLER, .name = HOME_NAME};
     weft_err err;
-    union { /* issue_leaf only reads it */
-        const pki_ca *in;
-        pki_ca *out;
-    } lent = {.in = ca};
 
-    enough.controllers = lent.out;
+    enough.domain = domain;
+    enough.controllers = ca;
     wf_buf_init(&spki, 256);
     err = pki_key_new(PKI_KEY_P256, &key, why);
     if (err == WEFT_OK)
@@ -203,9 +204,9 @@ static weft_err make_leaf(const char *dir, const char *domain, const pki_ca *ca,
     if (err == WEFT_OK)
         err = issue_leaf(&enough, &self, wf_span_of(spki.data, spki.len), now, &chain, why);
     if (err == WEFT_OK)
-        err = write_key(dir, HOME_LEAF, ".key", key, NULL, why);
+        err = home_write_key(made, HOME_LEAF, ".key", key, why);
     if (err == WEFT_OK)
-        err = write_chain(dir, HOME_LEAF, chain, why);
+        err = write_chain(made->dir, HOME_LEAF, chain, why);
     wf_buf_fini(&spki);
     pki_chain_free(chain);
     pki_key_free(key);
@@ -304,10 +305,10 @@ out:
 }
 
 /* The store's own content, and the first administrator, through the door that `run` uses. */
-static weft_err populate(const char *dir, const char *admin_path, wf_why *why)
+static weft_err populate(const char *dir, const char *seal_key, const char *admin_path, wf_why *why)
 {
     struct home home;
-    weft_err err = home_open(dir, &home, why);
+    weft_err err = home_open_sealed(dir, seal_key, &home, why);
 
     if (err != WEFT_OK)
         return err;
@@ -324,31 +325,36 @@ static weft_err populate(const char *dir, const char *admin_path, wf_why *why)
     return err;
 }
 
-static weft_err make_all(const char *dir, const struct init_config *config, const char *domain,
+static weft_err make_all(char *dir, const struct init_config *config, const char *domain,
                          wf_why *why)
 {
+    struct home made = {.dir = dir, .lock = -1};
     uint64_t now = wf_now_wall_ms();
     wf_id id = wf_id_random();
     pki_ca *root = NULL, *identities = NULL, *routers = NULL, *controllers = NULL;
-    weft_err err = make_root(dir, config, domain, now, &root, why);
+    weft_err err = unlock_make(dir, config->seal_key, &made.vault, why);
 
     if (err == WEFT_OK)
-        err = make_intermediate(dir, HOME_CA_IDENTITIES, root, PKI_IDENTITY, now, &identities, why);
+        err = make_root(dir, config, domain, now, &root, why);
     if (err == WEFT_OK)
-        err = make_intermediate(dir, HOME_CA_ROUTERS, root, PKI_ROUTER, now, &routers, why);
+        err =
+            make_intermediate(&made, HOME_CA_IDENTITIES, root, PKI_IDENTITY, now, &identities, why);
     if (err == WEFT_OK)
-        err = make_intermediate(dir, HOME_CA_CONTROLLERS, root, PKI_CONTROLLER, now, &controllers,
+        err = make_intermediate(&made, HOME_CA_ROUTERS, root, PKI_ROUTER, now, &routers, why);
+    if (err == WEFT_OK)
+        err = make_intermediate(&made, HOME_CA_CONTROLLERS, root, PKI_CONTROLLER, now, &controllers,
                                 why);
     if (err == WEFT_OK)
-        err = make_bundle(dir, domain, root, why);
+        err = make_bundle(&made, domain, root, why);
     if (err == WEFT_OK)
-        err = make_leaf(dir, domain, controllers, &id, now, why);
+        err = make_leaf(&made, domain, controllers, &id, now, why);
     if (err == WEFT_OK)
         err = make_store(dir, config, &id, why);
     pki_ca_free(root);
     pki_ca_free(identities);
     pki_ca_free(routers);
     pki_ca_free(controllers);
+    pki_vault_free(made.vault);
     return err;
 }
 
@@ -430,7 +436,7 @@ weft_err init_home(const struct init_config *given, wf_why *why)
         admin = home_path(fresh, "admin.json", "");
     err = admin == NULL ? WEFT_ENOMEM : make_all(fresh, &config, domain, why);
     if (err == WEFT_OK)
-        err = populate(fresh, admin, why);
+        err = populate(fresh, config.seal_key, admin, why);
     if (err == WEFT_OK)
         err = sync_folder(fresh);
     /* rename replaces an empty folder that appeared meanwhile, and nothing else. */

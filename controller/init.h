@@ -11,6 +11,7 @@ struct init_config {
     size_t address_count;
     const char *admin_out;       /* NULL: DIR/admin.json */
     const char *passphrase_file; /* NULL: one is made and kept in DIR/root-passphrase */
+    const char *seal_key;        /* unlock.h; NULL: one is made and kept in DIR/seal.key */
 };
 
 /*

@@ -1,6 +1,7 @@
 /* weft-controller: identities, policy, enrollment. docs/cli.md. */
 #include "controller/controller.h"
 #include "controller/init.h"
+#include "controller/unlock.h"
 #include "proto/base/clock.h"
 #include "proto/base/file.h"
 #include "proto/node/program.h"
@@ -58,6 +59,7 @@ static weft_err run_init(const struct wf_call_line *line, wf_why *why)
         .addresses = addresses,
         .admin_out = wf_line_text(line, "admin-out"),
         .passphrase_file = wf_line_text(line, "root-passphrase-file"),
+        .seal_key = wf_line_text(line, "seal-key"),
     };
     char text[WF_ADDRESS_TEXT] = "127.0.0.1:9338";
     const char *one;
@@ -83,6 +85,12 @@ static weft_err run_init(const struct wf_call_line *line, wf_why *why)
            config.domain != NULL ? config.domain : "weft.internal", text);
     printf("  %s: root and intermediate authorities, policy, audit and enrollment keys, store\n",
            config.dir);
+    if (config.seal_key != NULL)
+        printf("  %s: its private keys are sealed with %s\n", config.dir, config.seal_key);
+    else
+        printf("  %s/" HOME_SEAL_KEY ": opens its private keys; keep it apart from copies of the "
+               "home, or move it: weft-controller seal --home %s --to SOURCE\n",
+               config.dir, config.dir);
     if (config.passphrase_file == NULL)
         printf("  %s/" HOME_PASSPHRASE ": unlocks %s/" HOME_ROOT
                ".key; move both offline, `run` needs neither\n",
@@ -103,11 +111,11 @@ static weft_err run_init(const struct wf_call_line *line, wf_why *why)
 }
 
 /* Where to listen when nobody said: where `init --address` says that we are. */
-static weft_err default_listen(const char *dir, wf_address *out, wf_why *why)
+static weft_err default_listen(const char *dir, const char *seal_key, wf_address *out, wf_why *why)
 {
     struct home home;
     unsigned char address[16];
-    weft_err err = home_open(dir, &home, why);
+    weft_err err = home_open_sealed(dir, seal_key, &home, why);
 
     if (err != WEFT_OK)
         return err;
@@ -123,7 +131,8 @@ static weft_err default_listen(const char *dir, wf_address *out, wf_why *why)
 
 static weft_err run_run(const struct wf_call_line *line, wf_why *why)
 {
-    struct controller_run run = {.metrics = wf_line_text(line, "metrics")};
+    struct controller_run run = {.metrics = wf_line_text(line, "metrics"),
+                                 .seal_key = wf_line_text(line, "seal-key")};
     const char *listen = wf_line_text(line, "listen");
     weft_err err = need_home(line, &run.dir, why);
 
@@ -133,7 +142,7 @@ static weft_err run_run(const struct wf_call_line *line, wf_why *why)
         err = wf_address_parse(listen, HOME_PORT, &run.listen, why) == WEFT_OK ? WEFT_OK
                                                                                : WEFT_EUSAGE;
     else
-        err = default_listen(run.dir, &run.listen, why);
+        err = default_listen(run.dir, run.seal_key, &run.listen, why);
     if (err == WEFT_OK)
         err = controller_run(&run, why);
     if (err == WEFT_EIO && listen == NULL && strncmp(why->text, "can't listen", 12) == 0)
@@ -156,7 +165,7 @@ static weft_err run_admin(const struct wf_call_line *line, wf_why *why)
         return err;
     if (wf_file_exists(out))
         return wf_fail(why, WEFT_EEXIST, "%s is there already; give another --out", out);
-    err = home_open(dir, &home, why);
+    err = home_open_sealed(dir, wf_line_text(line, "seal-key"), &home, why);
     if (err != WEFT_OK)
         return err;
     snprintf(name, sizeof name, "admin-%.8s", wf_id_text(&random, id_text));
@@ -174,6 +183,19 @@ static weft_err run_admin(const struct wf_call_line *line, wf_why *why)
     return err;
 }
 
+/* What opens the keys, and whether a copy of the home takes it along. */
+static void say_seal(const char *dir)
+{
+    wf_buf source;
+
+    wf_buf_init(&source, PKI_LOCK_SOURCE_MAX + 1);
+    if (unlock_source(dir, &source, NULL) == WEFT_OK && wf_buf_cstr(&source) != NULL)
+        printf("  keys are sealed with %s%s\n", wf_buf_cstr(&source),
+               unlock_is_inside(dir) ? " in the home itself: whoever copies the whole home has both"
+                                     : "");
+    wf_buf_fini(&source);
+}
+
 static weft_err run_check(const struct wf_call_line *line, wf_why *why)
 {
     struct controller c;
@@ -183,7 +205,7 @@ static weft_err run_check(const struct wf_call_line *line, wf_why *why)
     weft_err err = need_home(line, &dir, why);
 
     if (err == WEFT_OK)
-        err = controller_init(&c, dir, why);
+        err = controller_init_sealed(&c, dir, wf_line_text(line, "seal-key"), why);
     if (err != WEFT_OK)
         return err;
     err = store_node_count(c.home.store, PKI_IDENTITY, &identities);
@@ -201,7 +223,26 @@ static weft_err run_check(const struct wf_call_line *line, wf_why *why)
         printf("  own certificate: %llu days left (renewed by itself)\n",
                (unsigned long long)(until > now ? (until - now + 86399999u) / 86400000u : 0));
     }
+    if (err == WEFT_OK)
+        say_seal(dir);
     controller_fini(&c);
+    return err;
+}
+
+static weft_err run_seal(const struct wf_call_line *line, wf_why *why)
+{
+    const char *dir, *to = wf_line_text(line, "to");
+    weft_err err = need_home(line, &dir, why);
+
+    if (err == WEFT_OK && to == NULL)
+        err = wf_fail(why, WEFT_EUSAGE,
+                      "--to SOURCE is needed: file:PATH, credential:NAME or passphrase-file:PATH");
+    if (err == WEFT_OK)
+        err = unlock_change(dir, wf_line_text(line, "from"), to, why);
+    if (err == WEFT_OK)
+        printf("%s is sealed with %s now; keep the old key as long as copies made before are "
+               "kept\n",
+               dir, to);
     return err;
 }
 
@@ -211,21 +252,33 @@ static const struct wf_option init_options[] = {
     {"address", WF_OPTION_LIST, "HOST:PORT", "where nodes reach the controller (127.0.0.1:9338)"},
     {"admin-out", WF_OPTION_TEXT, "FILE", "the administrator's identity (DIR/admin.json)"},
     {"root-passphrase-file", WF_OPTION_TEXT, "FILE", "its first line encrypts the root key"},
+    {"seal-key", WF_OPTION_TEXT, "SOURCE",
+     "what the private keys are sealed with (file:DIR/seal.key, made)"},
     {NULL, WF_OPTION_FLAG, NULL, NULL},
 };
 static const struct wf_option run_options[] = {
     {"home", WF_OPTION_TEXT, "DIR", "the folder that init made"},
     {"listen", WF_OPTION_TEXT, "HOST:PORT", "where to listen (the first address of init)"},
+    {"seal-key", WF_OPTION_TEXT, "SOURCE", "where the seal key is now (where the home says)"},
     {"metrics", WF_OPTION_TEXT, "HOST:PORT", "serve /metrics, /livez and /readyz there"},
     {NULL, WF_OPTION_FLAG, NULL, NULL},
 };
 static const struct wf_option admin_options[] = {
     {"home", WF_OPTION_TEXT, "DIR", "the folder that init made; the controller must be stopped"},
     {"out", WF_OPTION_TEXT, "FILE", "the identity file to write"},
+    {"seal-key", WF_OPTION_TEXT, "SOURCE", "where the seal key is now (where the home says)"},
     {NULL, WF_OPTION_FLAG, NULL, NULL},
 };
 static const struct wf_option check_options[] = {
     {"home", WF_OPTION_TEXT, "DIR", "the folder that init made; the controller must be stopped"},
+    {"seal-key", WF_OPTION_TEXT, "SOURCE", "where the seal key is now (where the home says)"},
+    {NULL, WF_OPTION_FLAG, NULL, NULL},
+};
+static const struct wf_option seal_options[] = {
+    {"home", WF_OPTION_TEXT, "DIR", "the folder that init made"},
+    {"from", WF_OPTION_TEXT, "SOURCE", "where the present seal key is (where the home says)"},
+    {"to", WF_OPTION_TEXT, "SOURCE",
+     "the new one: file:PATH (made if absent), credential:NAME, passphrase-file:PATH"},
     {NULL, WF_OPTION_FLAG, NULL, NULL},
 };
 
@@ -241,6 +294,9 @@ static const struct wf_command commands[] = {
     {"check-config", "--home DIR", "look whether everything is in place",
      "weft-controller check-config --home /var/lib/weft-controller", check_options, 0, 0,
      run_check},
+    {"seal", "--home DIR --to SOURCE", "seal the private keys with another key",
+     "weft-controller seal --home /var/lib/weft-controller --to file:/etc/weft/seal.key",
+     seal_options, 0, 0, run_seal},
     {NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},
 };
 

@@ -248,7 +248,7 @@ weft_err controller_run(const struct controller_run *run, wf_why *why)
 
     if (p == NULL)
         return wf_fail(why, WEFT_ENOMEM, "out of memory");
-    err = controller_init(&p->c, run->dir, why);
+    err = controller_init_sealed(&p->c, run->dir, run->seal_key, why);
     if (err != WEFT_OK)
         goto fail_init;
     err = controller_look_after(&p->c, wf_now_wall_ms(), &renewed);

@@ -56,7 +56,7 @@ static void a_fresh_home_is_private_and_opens(void **state)
     static const char *const secrets[] = {
         "admin.json", "audit.key",      "ca-controllers.key", "ca-identities.key", "ca-routers.key",
         "policy.key", "controller.key", "enrollment.key",     "root-passphrase",   "root.key",
-        "weft.db",
+        "weft.db",    "seal",           "seal.key",
     };
     struct stat st;
 

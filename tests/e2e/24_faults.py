@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The controller under load is killed again and again, and its disk fails in each way: what was acknowledged is there.
 
-WEFT_KILLS says how often it is killed (or WEFT_FULL=1: 200; else 6).
+WEFT_KILLS says how often it is killed (or WEFT_FULL=1: 200; else 4).
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import time
 
 from e2e import BUILD, FAILED, OK, UNREACHABLE, Fabric, check, json_lines, main, preload, saw, step, until
 
-KILLS = int(os.environ.get("WEFT_KILLS", "200" if os.environ.get("WEFT_FULL") else "6"))
+KILLS = int(os.environ.get("WEFT_KILLS", "200" if os.environ.get("WEFT_FULL") else "4"))
 DISK = os.environ.get("WEFT_DISK", os.path.join(BUILD, "tests", "e2e", "libdisk.so"))
 WRITERS = 3
 

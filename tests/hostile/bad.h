@@ -11,7 +11,8 @@
 struct bad {
     /* Takes every bind and every dial for right, whoever asks and whatever is signed. */
     bool believes;
-    /* Takes no revocation, whoever tells it: what was allowed goes on, as far as it is concerned. */
+    /* Takes no revocation, whoever tells it: what was allowed goes on, as far as it is concerned.
+     */
     bool is_deaf;
     /*
      * Each sees what goes out on a link and may change it, send something else

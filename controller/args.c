@@ -170,6 +170,83 @@ weft_err args_number(struct args *args, const char *key, uint64_t fallback, uint
     return WEFT_OK;
 }
 
+weft_err args_flag(struct args *args, const char *key, bool *out)
+{
+    const json_t *value = ask(args, key);
+
+    if (value != NULL && !json_is_boolean(value))
+        return wf_fail(args->why, WEFT_EINVAL, "argument '%s' must be true or false", key);
+    *out = json_is_true(value);
+    return WEFT_OK;
+}
+
+weft_err args_texts(struct args *args, const char *key, size_t max, args_text_fn take, void *arg)
+{
+    const json_t *value = ask(args, key);
+    bool is_list = json_is_array(value);
+    size_t count = is_list ? json_array_size(value) : value != NULL;
+    weft_err err = WEFT_OK;
+
+    if (count > max)
+        return wf_fail(args->why, WEFT_EINVAL, "argument '%s' holds more than %zu", key, max);
+    for (size_t i = 0; err == WEFT_OK && i < count; i++) {
+        const char *text = json_string_value(is_list ? json_array_get(value, i) : value);
+        size_t len = text != NULL ? strlen(text) : 0;
+
+        if (len == 0 || len > 255 || !wf_is_printable(text, len))
+            return wf_fail(args->why, WEFT_EINVAL, "argument '%s' must hold plain text", key);
+        err = take(arg, text, args->why);
+    }
+    return err;
+}
+
+static weft_err object_of(struct args *args, const char *key, const json_t **out)
+{
+    *out = ask(args, key);
+    if (*out != NULL && !json_is_object(*out))
+        return wf_fail(args->why, WEFT_EINVAL, "argument '%s' must be an object", key);
+    return WEFT_OK;
+}
+
+weft_err args_number_in(struct args *args, const char *object, const char *key, uint64_t max,
+                        uint64_t *out)
+{
+    const json_t *in, *value;
+    json_int_t number;
+    weft_err err = object_of(args, object, &in);
+
+    value = err == WEFT_OK ? json_object_get(in, key) : NULL;
+    if (value == NULL)
+        return err;
+    number = json_is_integer(value) ? json_integer_value(value) : -1;
+    if (number < 0 || (uint64_t)number > max)
+        return wf_fail(args->why, WEFT_EINVAL, "'%s' in '%s' must be a whole number from 0 to %llu",
+                       key, object, (unsigned long long)max);
+    *out = (uint64_t)number;
+    return WEFT_OK;
+}
+
+weft_err args_object_end(struct args *args, const char *object, const char *const *keys)
+{
+    const json_t *in;
+    void *at;
+    weft_err err = object_of(args, object, &in);
+
+    if (err != WEFT_OK || in == NULL)
+        return err;
+    for (at = json_object_iter((json_t *)(uintptr_t)in); at != NULL;
+         at = json_object_iter_next((json_t *)(uintptr_t)in, at)) {
+        size_t i = 0;
+
+        while (keys[i] != NULL && strcmp(keys[i], json_object_iter_key(at)) != 0)
+            i++;
+        if (keys[i] == NULL)
+            return wf_fail(args->why, WEFT_EINVAL, "'%.65s' in '%s' is not known",
+                           json_object_iter_key(at), object);
+    }
+    return WEFT_OK;
+}
+
 weft_err args_which(struct args *args, wf_id *id, char name[WF_NAME_MAX + 1], bool *by_id)
 {
     bool has_name = args_has(args, "name");

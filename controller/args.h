@@ -17,7 +17,7 @@ struct json_t;
 
 #define ARGS_SIZE_MAX 32768u
 #define ARGS_DEPTH_MAX 4u /* ours need 2 */
-#define ARGS_KEYS_MAX 16u
+#define ARGS_KEYS_MAX 32u
 
 struct args {
     struct json_t *root;              /* owned */
@@ -40,6 +40,19 @@ weft_err args_text(struct args *args, const char *key, bool required, char *out,
 /* A whole number within bounds; absent: fallback. */
 weft_err args_number(struct args *args, const char *key, uint64_t fallback, uint64_t min,
                      uint64_t max, uint64_t *out);
+/* true or false; absent: false. */
+weft_err args_flag(struct args *args, const char *key, bool *out);
+/*
+ * Calls `take` for each text of a list of at most max, or for one text alone. Absent: none.
+ * Each is 1 to 255 printable bytes.
+ */
+typedef weft_err (*args_text_fn)(void *arg, const char *text, wf_why *why);
+weft_err args_texts(struct args *args, const char *key, size_t max, args_text_fn take, void *arg);
+/* A number under a key of the object under `object`; no such object or key: *out stays. */
+weft_err args_number_in(struct args *args, const char *object, const char *key, uint64_t max,
+                        uint64_t *out);
+/* The object under `object` holds no keys but these; NULL ends them. */
+weft_err args_object_end(struct args *args, const char *object, const char *const *keys);
 /* "name" or "id", exactly one: id is written, or name; *by_id says which. */
 weft_err args_which(struct args *args, wf_id *id, char name[WF_NAME_MAX + 1], bool *by_id);
 /* Rights of an administrator, a list of words (rights.h). Absent: full. Empty is refused. */

@@ -134,55 +134,123 @@ weft_err floors_raise(const struct home *home, struct turn *turn, struct store_f
 
 /* ---- withdrawing */
 
-struct withdrawing {
-    const struct home *home;
-    const struct catalog *catalog; /* NULL: everything is withdrawn */
-    struct store_node identity;    /* the one looked at last */
-    bool known;                    /* identity is filled */
-    struct gathered floors;
+struct issued_list {
+    struct store_issued *items; /* owned */
+    size_t count, cap;
 };
 
-static weft_err look_at(void *arg, const struct store_issued *row)
+struct withdrawing {
+    const struct home *home;
+    struct catalog *catalog;
+    bool all;                  /* whatever policy says */
+    struct gathered floors;    /* in order of identity, service, role: each once */
+    struct issued_list moving; /* rows that stand by another policy from now on */
+    struct store_issued last;  /* that was noted */
+    struct withdrawn *withdrawn;
+};
+
+static weft_err note_withdrawn(struct withdrawing *w, const struct store_issued *row)
 {
-    struct withdrawing *w = arg;
+    const struct catalog_service *service;
+    struct withdrawn_item *item;
+    struct store_node node;
+    size_t at = w->withdrawn->count++;
+    weft_err err;
+
+    if (w->withdrawn->items == NULL || at >= WITHDRAWN_ITEMS_MAX)
+        return WEFT_OK;
+    item = &w->withdrawn->items[at];
+    err = store_node_get(w->home->store, PKI_IDENTITY, &row->identity, &node);
+    if (err != WEFT_OK)
+        return err;
+    service = catalog_get(w->catalog, &row->service);
+    memcpy(item->identity, node.name, sizeof item->identity);
+    if (service != NULL)
+        memcpy(item->service, service->name, sizeof item->service);
+    item->type = row->role;
+    return WEFT_OK;
+}
+
+static weft_err fall(struct withdrawing *w, const struct store_issued *row)
+{
     struct store_floor floor = {.kind = STORE_FLOOR_GRANT,
                                 .identity = row->identity,
                                 .service = row->service,
                                 .role = row->role,
                                 .expires = row->expiry + WF_SESSION_OUTLIVES_MS};
-    const struct catalog_service *service;
-    struct policy_thing thing;
+    struct store_floor *last = w->floors.count > 0 ? &w->floors.items[w->floors.count - 1] : NULL;
     weft_err err;
 
-    if (w->catalog == NULL)
-        return gather(&w->floors, &floor);
-    if (!w->known || !wf_id_equal(&w->identity.id, &row->identity)) {
-        err = store_node_get(w->home->store, PKI_IDENTITY, &row->identity, &w->identity);
-        if (err != WEFT_OK)
-            return err;
-        w->known = true;
+    /* The floor of a pair is one, whatever terms its grants carry. */
+    if (last != NULL && wf_id_equal(&last->identity, &floor.identity) &&
+        wf_id_equal(&last->service, &floor.service) && last->role == floor.role) {
+        if (floor.expires > last->expires)
+            last->expires = floor.expires;
+        return WEFT_OK;
     }
-    /* Disabling is the identity's own floor: its grants need none of theirs. */
-    thing = catalog_thing(&w->identity);
-    if (thing.disabled)
-        return WEFT_OK;
-    service = catalog_get(w->catalog, &row->service);
-    if (service != NULL && catalog_may(w->catalog, &thing, service, row->role))
-        return WEFT_OK;
-    return gather(&w->floors, &floor);
+    err = note_withdrawn(w, row);
+    return err == WEFT_OK ? gather(&w->floors, &floor) : err;
 }
 
-static weft_err withdraw(struct withdrawing *w, struct turn *turn, const wf_id *identity,
-                         const wf_id *service, uint64_t now, size_t *withdrawn)
+static weft_err move(struct issued_list *list, const struct store_issued *row, const wf_id *rule)
+{
+    if (list->count == list->cap) {
+        size_t cap = list->cap == 0 ? 64 : list->cap * 2;
+        struct store_issued *bigger = realloc(list->items, cap * sizeof *bigger);
+
+        if (bigger == NULL)
+            return WEFT_ENOMEM;
+        list->items = bigger;
+        list->cap = cap;
+    }
+    list->items[list->count] = *row;
+    list->items[list->count++].rule = *rule;
+    return WEFT_OK;
+}
+
+static weft_err look_at(void *arg, const struct store_issued *row)
+{
+    struct withdrawing *w = arg;
+    const struct catalog_service *service;
+    const struct policy_thing *thing;
+    const struct catalog_rule *rule = NULL;
+    weft_err err;
+
+    if (w->all)
+        return fall(w, row);
+    err = catalog_identity(w->catalog, w->home->store, &row->identity, &thing);
+    if (err != WEFT_OK)
+        return err == WEFT_ENOTFOUND ? WEFT_EIO : err;
+    /* Disabling is the identity's own floor: its grants need none of theirs. */
+    if (thing->disabled)
+        return WEFT_OK;
+    service = catalog_get(w->catalog, &row->service);
+    if (service != NULL)
+        rule = catalog_stands(w->catalog, thing, service, row->role, row->terms);
+    if (rule == NULL)
+        return fall(w, row);
+    return wf_id_equal(&rule->rule.id, &row->rule) ? WEFT_OK
+                                                   : move(&w->moving, row, &rule->rule.id);
+}
+
+/* Those, too, that only a session of before still stands on. */
+static uint64_t still_standing(uint64_t now)
+{
+    return now > WF_SESSION_OUTLIVES_MS ? now - WF_SESSION_OUTLIVES_MS : 0;
+}
+
+static weft_err withdraw(struct withdrawing *w, struct turn *turn, struct floors_scope scope,
+                         uint64_t now)
 {
     store *s = w->home->store;
     weft_err err;
 
+    assert((scope.identity != NULL) + (scope.service != NULL) + (scope.rule != NULL) <= 1);
     w->floors.max = SIZE_MAX;
-    /* Those, too, that only a session of before still stands on. */
-    err = store_issued_each(s, identity, service,
-                            now > WF_SESSION_OUTLIVES_MS ? now - WF_SESSION_OUTLIVES_MS : 0,
+    err = store_issued_each(s, scope.identity, scope.service, scope.rule, still_standing(now),
                             look_at, w);
+    for (size_t i = 0; err == WEFT_OK && i < w->moving.count; i++)
+        err = store_issued_put(s, &w->moving.items[i]);
     for (size_t i = 0; err == WEFT_OK && i < w->floors.count; i++) {
         struct store_issued row = {.identity = w->floors.items[i].identity,
                                    .service = w->floors.items[i].service,
@@ -192,27 +260,48 @@ static weft_err withdraw(struct withdrawing *w, struct turn *turn, const wf_id *
     }
     if (err == WEFT_OK)
         err = floors_raise(w->home, turn, w->floors.items, w->floors.count, now);
-    *withdrawn = w->floors.count;
     free(w->floors.items);
+    free(w->moving.items);
     return err;
 }
 
 weft_err floors_withdraw(const struct home *home, struct catalog *catalog, struct turn *turn,
-                         const wf_id *identity, const wf_id *service, uint64_t now,
-                         size_t *withdrawn)
+                         struct floors_scope scope, uint64_t now, struct withdrawn *withdrawn)
 {
-    struct withdrawing w = {.home = home, .catalog = catalog};
+    struct withdrawing w = {.home = home, .catalog = catalog, .withdrawn = withdrawn};
     weft_err err = catalog_load(catalog, home->store);
 
-    return err == WEFT_OK ? withdraw(&w, turn, identity, service, now, withdrawn) : err;
+    return err == WEFT_OK ? withdraw(&w, turn, scope, now) : err;
 }
 
-weft_err floors_withdraw_service(const struct home *home, struct turn *turn, const wf_id *service,
-                                 uint64_t now, size_t *withdrawn)
+weft_err floors_withdraw_service(const struct home *home, struct catalog *catalog,
+                                 struct turn *turn, const wf_id *service, uint64_t now,
+                                 struct withdrawn *withdrawn)
 {
-    struct withdrawing w = {.home = home};
+    struct withdrawing w = {.home = home, .catalog = catalog, .all = true, .withdrawn = withdrawn};
+    weft_err err = catalog_load(catalog, home->store);
 
-    return withdraw(&w, turn, NULL, service, now, withdrawn);
+    return err == WEFT_OK ? withdraw(&w, turn, (struct floors_scope){.service = service}, now)
+                          : err;
+}
+
+static weft_err note_row(void *arg, const struct store_issued *row)
+{
+    struct withdrawing *w = arg;
+    bool again = wf_id_equal(&w->last.service, &row->service) && w->last.role == row->role;
+
+    w->last = *row;
+    return again ? WEFT_OK : note_withdrawn(w, row);
+}
+
+weft_err floors_note_identity(const struct home *home, struct catalog *catalog,
+                              const wf_id *identity, uint64_t now, struct withdrawn *withdrawn)
+{
+    struct withdrawing w = {.home = home, .catalog = catalog, .withdrawn = withdrawn};
+    weft_err err = catalog_load(catalog, home->store);
+
+    return err == WEFT_OK ? store_issued_each(home->store, identity, NULL, NULL, now, note_row, &w)
+                          : err;
 }
 
 /* ---- what a node lacks */

@@ -75,9 +75,44 @@ weft_err issue_token(const struct home *home, const struct store_node *node, uin
     return WEFT_OK;
 }
 
+/* Terms as a message; what it points to lives here. */
+struct wire_terms {
+    Weft__Wire__Terms terms;
+    Weft__Wire__Window windows[WF_WINDOWS_MAX], *list[WF_WINDOWS_MAX];
+    ProtobufCBinaryData sources[WF_SOURCES_MAX];
+    uint8_t bytes[WF_SOURCES_MAX][17];
+};
+
+/* NULL: nothing is bound. */
+static Weft__Wire__Terms *terms_to_wire(const struct pki_terms *t, struct wire_terms *out)
+{
+    if (t->sessions == 0 && t->sessions_per_identity == 0 && t->idle_ms == 0 && t->age_ms == 0 &&
+        t->window_count == 0 && t->source_count == 0)
+        return NULL;
+    weft__wire__terms__init(&out->terms);
+    out->terms.sessions = t->sessions;
+    out->terms.sessions_per_identity = t->sessions_per_identity;
+    out->terms.idle_ms = t->idle_ms;
+    out->terms.age_ms = t->age_ms;
+    for (size_t i = 0; i < t->window_count; i++) {
+        weft__wire__window__init(&out->windows[i]);
+        out->windows[i].from = t->windows[i].from;
+        out->windows[i].to = t->windows[i].to;
+        out->list[i] = &out->windows[i];
+    }
+    for (size_t i = 0; i < t->source_count; i++)
+        out->sources[i] = wf_pb_bytes(out->bytes[i], pki_prefix_put(&t->sources[i], out->bytes[i]));
+    out->terms.n_windows = t->window_count;
+    out->terms.windows = out->list;
+    out->terms.n_sources = t->source_count;
+    out->terms.sources = out->sources;
+    return &out->terms;
+}
+
 weft_err issue_grant(const struct home *home, const struct issue_grant *grant, wf_buf *out)
 {
     Weft__Wire__GrantBody body;
+    struct wire_terms terms;
     ProtobufCBinaryData pin = wf_pb_bytes(grant->subject->pin.b, sizeof grant->subject->pin.b);
 
     weft__wire__grant_body__init(&body);
@@ -91,6 +126,7 @@ weft_err issue_grant(const struct home *home, const struct issue_grant *grant, w
     body.not_before = grant->not_before;
     body.expiry = grant->expiry;
     body.epoch = grant->epoch;
+    body.terms = terms_to_wire(grant->terms, &terms);
     return pki_record_seal(home->policy, PKI_LABEL_GRANT, &body.base, out);
 }
 

@@ -26,6 +26,7 @@ struct issue_grant {
     enum policy_type role;
     const struct pki_subject *subject; /* borrowed: id and pin */
     uint64_t not_before, expiry, epoch;
+    const struct pki_terms *terms; /* borrowed; all zero: it is bound to nothing */
 };
 /* Appends the encoded Signed. */
 weft_err issue_grant(const struct home *home, const struct issue_grant *grant, wf_buf *out);

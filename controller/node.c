@@ -13,19 +13,16 @@ const char *node_word(enum pki_kind kind)
 weft_err node_find(struct call *call, struct args *args, enum pki_kind kind, struct store_node *out)
 {
     store *s = call->c->home.store;
-    char name[WF_NAME_MAX + 1], text[WF_ID_TEXT];
-    bool by_id = false;
-    wf_id id;
-    weft_err err = args_which(args, &id, name, &by_id);
+    struct call_which which;
+    weft_err err = call_which(call, args, &which);
 
     if (err != WEFT_OK)
         return err;
-    err = by_id ? store_node_get(s, kind, &id, out) : store_node_find(s, kind, name, out);
-    if (err == WEFT_OK)
-        wf_fail(&call->what, WEFT_OK, "%s", out->name);
+    err = which.by_id ? store_node_get(s, kind, &which.id, out)
+                      : store_node_find(s, kind, which.name, out);
     if (err == WEFT_OK)
         err = call_may_touch(call, out);
-    return call_fail(call, err, node_word(kind), by_id ? wf_id_text(&id, text) : name);
+    return call_found(call, err, node_word(kind), &which, out->name);
 }
 
 weft_err node_find_only(struct call *call, struct args *args, enum pki_kind kind,
@@ -126,6 +123,16 @@ static weft_err cut(struct call *call, const struct store_node *node)
     return err;
 }
 
+/* What memory holds, and what the cut withdraws, before a node is cut. */
+static weft_err changing(struct call *call, const struct store_node *node)
+{
+    if (node->kind == PKI_IDENTITY)
+        return floors_note_identity(&call->c->home, &call->c->catalog, &node->id, call->now,
+                                    &call->withdrawn);
+    call_touch(call);
+    return WEFT_OK;
+}
+
 weft_err node_disable(struct call *call, struct store_node *node)
 {
     store *s = call->c->home.store;
@@ -133,13 +140,16 @@ weft_err node_disable(struct call *call, struct store_node *node)
 
     if (node->disabled)
         return WEFT_OK;
-    call_touch(call);
-    err = cut(call, node);
+    err = changing(call, node);
+    if (err == WEFT_OK)
+        err = cut(call, node);
     if (err == WEFT_OK && node->kind == PKI_IDENTITY)
         err = store_issued_forget(s, &node->id); /* the identity's floor covers them */
     node->disabled = true;
     if (err == WEFT_OK)
         err = store_node_put(s, node);
+    if (err == WEFT_OK && node->kind == PKI_IDENTITY)
+        err = call_changed(call, CATALOG_IDENTITY, &node->id);
     if (err == WEFT_OK && node->kind == PKI_ROUTER)
         err = call_note(call, EFFECT_MEMBERS, node->kind, &node->id);
     return err;
@@ -154,7 +164,8 @@ weft_err node_enable(struct call *call, struct store_node *node)
 
     if (!node->disabled)
         return WEFT_OK;
-    call_touch(call);
+    if (node->kind == PKI_ROUTER)
+        call_touch(call);
     if (node->kind == PKI_ROUTER)
         floor.router = node->id;
     else
@@ -170,6 +181,8 @@ weft_err node_enable(struct call *call, struct store_node *node)
     node->disabled = false;
     if (err == WEFT_OK)
         err = store_node_put(home->store, node);
+    if (err == WEFT_OK && node->kind == PKI_IDENTITY)
+        err = call_changed(call, CATALOG_IDENTITY, &node->id);
     if (err == WEFT_OK && node->kind == PKI_ROUTER && node->enrolled) {
         err = members_sign(home, node, call->now);
         if (err == WEFT_ECONFLICT)
@@ -185,12 +198,15 @@ weft_err node_delete(struct call *call, const struct store_node *node)
     store *s = call->c->home.store;
     weft_err err;
 
-    call_touch(call);
-    err = cut(call, node);
+    err = changing(call, node);
+    if (err == WEFT_OK)
+        err = cut(call, node);
     if (err == WEFT_OK && node->enrolled && node->expires > call->now)
         err = store_name_retire(s, node->kind, node->name, node->expires);
     if (err == WEFT_OK)
-        err = store_node_remove(s, &node->id);
+        err = node->kind == PKI_IDENTITY
+                  ? call_removing(call, CATALOG_IDENTITY, &node->id, store_node_remove)
+                  : store_node_remove(s, &node->id);
     if (err == WEFT_OK && node->kind == PKI_ROUTER)
         err = call_note(call, EFFECT_MEMBERS, node->kind, &node->id);
     return err;

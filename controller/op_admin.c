@@ -8,16 +8,15 @@
 
 static weft_err find(struct call *call, struct args *args, struct store_node *out)
 {
-    char name[WF_NAME_MAX + 1];
-    weft_err err = args_name(args, "identity", true, name);
+    struct call_which which = {.by_id = false};
+    weft_err err = args_name(args, "identity", true, which.name);
 
     if (err == WEFT_OK)
         err = args_end(args);
     if (err != WEFT_OK)
         return err;
-    wf_fail(&call->what, WEFT_OK, "%s", name);
-    return call_fail(call, store_node_find(call->c->home.store, PKI_IDENTITY, name, out),
-                     "identity", name);
+    err = store_node_find(call->c->home.store, PKI_IDENTITY, which.name, out);
+    return call_found(call, err, "identity", &which, which.name);
 }
 
 /* Somebody must be left who may everything. */

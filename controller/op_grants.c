@@ -7,7 +7,7 @@
 /* Room for the parts of a GrantsResult that come before the grants. */
 #define MEMBERS_BUDGET (12u * 1024u)
 #define FLOORS_BUDGET (12u * 1024u)
-#define GRANT_ROOM 512u /* a grant takes at most this much */
+#define GRANT_ROOM 1024u /* a grant takes at most this much */
 #define CARRY_MAX_MS (30ull * 86400000ull)
 
 static const char generic[] =
@@ -16,16 +16,18 @@ static const char generic[] =
 struct granting {
     struct call *call;
     struct policy_thing thing;
+    struct policy_facts facts; /* hours and source are open: the grant carries them */
     uint64_t expiry, epoch;
     unsigned count;
     bool full;
 };
 
 static weft_err grant_one(struct granting *g, const struct catalog_service *service,
-                          enum policy_type type)
+                          enum policy_type type, const struct catalog_rule *rule)
 {
     struct call *call = g->call;
     const struct home *home = &call->c->home;
+    struct pki_terms terms;
     struct issue_grant grant = {
         .service = service->thing.id,
         .service_name = service->name,
@@ -34,11 +36,13 @@ static weft_err grant_one(struct granting *g, const struct catalog_service *serv
         .not_before = call->now,
         .expiry = g->expiry,
         .epoch = g->epoch,
+        .terms = &terms,
     };
     struct store_issued issued = {
         .identity = call->subject->id,
         .service = service->thing.id,
         .role = type,
+        .rule = rule->rule.id,
         .expiry = g->expiry,
     };
     wf_buf record;
@@ -48,6 +52,12 @@ static weft_err grant_one(struct granting *g, const struct catalog_service *serv
         g->full = true;
         return WEFT_OK;
     }
+    conditions_terms(&rule->conditions, &terms);
+    terms.sessions = (uint32_t)service->limits.sessions;
+    terms.sessions_per_identity = (uint32_t)service->limits.sessions_per_identity;
+    terms.idle_ms = service->limits.idle_ms;
+    terms.age_ms = service->limits.age_ms;
+    memcpy(issued.terms, rule->digest, sizeof issued.terms);
     wf_buf_init(&record, WF_SIGNED_MAX);
     err = issue_grant(home, &grant, &record);
     if (err == WEFT_OK)
@@ -69,11 +79,15 @@ static weft_err grant_service(struct granting *g, const struct catalog_service *
     weft_err err = WEFT_OK;
 
     *any = false;
-    for (enum policy_type type = POLICY_DIAL; err == WEFT_OK && type <= POLICY_BIND; type++)
-        if (catalog_may(catalog, &g->thing, service, type)) {
+    for (enum policy_type type = POLICY_DIAL; err == WEFT_OK && type <= POLICY_BIND; type++) {
+        const struct catalog_rule *rule =
+            catalog_allows(catalog, &g->thing, service, type, &g->facts);
+
+        if (rule != NULL) {
             *any = true;
-            err = grant_one(g, service, type);
+            err = grant_one(g, service, type, rule);
         }
+    }
     return err;
 }
 
@@ -90,7 +104,7 @@ static void explain_to_log(struct granting *g, const char *name,
         wf_fail(why, WEFT_EREFUSED, "there is no service '%s'", name);
         return;
     }
-    decision = catalog_decide(&g->call->c->catalog, &g->thing, service, POLICY_DIAL);
+    decision = catalog_decide(&g->call->c->catalog, &g->thing, service, POLICY_DIAL, &g->facts);
     wf_fail(why, WEFT_EREFUSED, "no policy lets it dial or bind '%s'%s%s", name,
             decision.rule != NULL ? "; nearest: " : "",
             decision.rule != NULL ? decision.rule->name : "");
@@ -122,7 +136,7 @@ static weft_err grant_all(struct granting *g)
     bool any;
 
     for (size_t i = 0; err == WEFT_OK && i < catalog->service_count && !g->full; i++)
-        err = grant_service(g, &catalog->services[i], &any);
+        err = grant_service(g, catalog->services[i], &any);
     return err;
 }
 
@@ -170,6 +184,7 @@ weft_err op_grants(struct call *call)
         g.expiry = call->subject->not_after;
     g.epoch = store_next_epoch(c->home.store, call->now);
     g.thing = catalog_thing(&node);
+    g.facts.knows_posture = true;
 
     err = call_put_members(call, 2, MEMBERS_BUDGET);
     if (err == WEFT_OK)

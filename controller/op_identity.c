@@ -90,7 +90,6 @@ weft_err op_identity_update(struct call *call, struct args *args)
     struct store_roles roles;
     char new_name[WF_NAME_MAX + 1];
     bool has_roles;
-    size_t withdrawn = 0;
     weft_err err = node_find(call, args, PKI_IDENTITY, &node);
 
     if (err != WEFT_OK)
@@ -115,9 +114,12 @@ weft_err op_identity_update(struct call *call, struct args *args)
         node.roles = roles;
     if (err == WEFT_OK)
         err = store_node_put(s, &node);
+    if (err == WEFT_OK)
+        err = call_changed(call, CATALOG_IDENTITY, &node.id);
     if (err == WEFT_OK && has_roles)
-        err = floors_withdraw(&call->c->home, &call->c->catalog, &call->c->turn, &node.id, NULL,
-                              call->now, &withdrawn);
+        err = floors_withdraw(&call->c->home, &call->c->catalog, &call->c->turn,
+                              (struct floors_scope){.identity = &node.id}, call->now,
+                              &call->withdrawn);
     if (err == WEFT_OK && has_roles)
         err = call_note(call, EFFECT_GRANTS, PKI_IDENTITY, &node.id);
     if (err != WEFT_OK)

@@ -39,6 +39,55 @@ static weft_err take_lists(struct call *call, struct args *args, struct store_po
     return err;
 }
 
+/* ---- conditions: each list that is given takes the place of the one before, an empty one ends it
+ */
+
+static weft_err add_hours(void *arg, const char *text, wf_why *why)
+{
+    return condition_hours_add(arg, text, why);
+}
+
+static weft_err add_source(void *arg, const char *text, wf_why *why)
+{
+    return condition_source_add(arg, text, why);
+}
+
+struct attesting {
+    struct conditions *to;
+    enum condition_attested which;
+};
+
+static weft_err add_attested(void *arg, const char *text, wf_why *why)
+{
+    struct attesting *a = arg;
+
+    return condition_attested_add(a->to, a->which, text, why);
+}
+
+static weft_err take_conditions(struct args *args, struct conditions *to)
+{
+    weft_err err = WEFT_OK;
+
+    if (args_has(args, "windows")) {
+        to->hours_count = to->window_count = 0;
+        err = args_texts(args, "windows", CONDITION_HOURS_MAX, add_hours, to);
+    }
+    if (err == WEFT_OK && args_has(args, "sources")) {
+        to->source_count = 0;
+        err = args_texts(args, "sources", CONDITION_SOURCES_MAX, add_source, to);
+    }
+    for (unsigned i = 0; err == WEFT_OK && i < CONDITION_ATTESTED_COUNT; i++) {
+        struct attesting a = {to, (enum condition_attested)i};
+        const char *key = condition_row(a.which)->key;
+
+        if (!args_has(args, key))
+            continue;
+        to->attested[i][0] = '\0';
+        err = args_texts(args, key, CONDITION_SOURCES_MAX, add_attested, &a);
+    }
+    return err;
+}
+
 weft_err op_policy_create(struct call *call, struct args *args)
 {
     struct store_policy policy = {
@@ -51,6 +100,8 @@ weft_err op_policy_create(struct call *call, struct args *args)
         err = take_semantic(call, args, &policy.semantic);
     if (err == WEFT_OK)
         err = take_lists(call, args, &policy);
+    if (err == WEFT_OK)
+        err = take_conditions(args, &policy.conditions);
     if (err == WEFT_OK)
         err = args_end(args);
     if (err != WEFT_OK)
@@ -83,17 +134,13 @@ weft_err op_policy_list(struct call *call, struct args *args)
 static weft_err find(struct call *call, struct args *args, struct store_policy *out)
 {
     store *s = call->c->home.store;
-    char name[WF_NAME_MAX + 1], text[WF_ID_TEXT];
-    bool by_id = false;
-    wf_id id;
-    weft_err err = args_which(args, &id, name, &by_id);
+    struct call_which which;
+    weft_err err = call_which(call, args, &which);
 
     if (err != WEFT_OK)
         return err;
-    err = by_id ? store_policy_get(s, &id, out) : store_policy_find(s, name, out);
-    if (err == WEFT_OK)
-        wf_fail(&call->what, WEFT_OK, "%s", out->name);
-    return call_fail(call, err, "policy", by_id ? wf_id_text(&id, text) : name);
+    err = which.by_id ? store_policy_get(s, &which.id, out) : store_policy_find(s, which.name, out);
+    return call_found(call, err, "policy", &which, out->name);
 }
 
 weft_err op_policy_show(struct call *call, struct args *args)
@@ -119,6 +166,8 @@ weft_err op_policy_update(struct call *call, struct args *args)
         err = take_semantic(call, args, &after.semantic);
     if (err == WEFT_OK)
         err = take_lists(call, args, &after);
+    if (err == WEFT_OK)
+        err = take_conditions(args, &after.conditions);
     if (err == WEFT_OK)
         err = args_end(args);
     if (err == WEFT_OK)
@@ -189,7 +238,7 @@ static weft_err match_pair(void *arg, const struct store_policy *policy)
 
     if (policy->type != pair->type || policy->identity_count != 1 || policy->service_count != 1 ||
         !same_role(&policy->identities[0], &pair->who) ||
-        !same_role(&policy->services[0], &pair->what))
+        !same_role(&policy->services[0], &pair->what) || !conditions_are_empty(&policy->conditions))
         return WEFT_OK;
     pair->found = *policy;
     pair->is_found = true;
@@ -266,73 +315,4 @@ weft_err op_disallow(struct call *call, struct args *args)
         return call_fail(call, err, "policy", pair.found.name);
     }
     return view_answer(call, object);
-}
-
-/* ---- explain */
-
-static void say_why(const struct policy_decision *decision, const struct store_node *identity,
-                    enum policy_type type, char *out, size_t cap)
-{
-    const char *word = policy_type_text(type);
-    const char *rule = decision->rule != NULL ? decision->rule->name : "";
-
-    switch (decision->verdict) {
-    case POLICY_ALLOWED:
-        snprintf(out, cap, "%s policy '%s' allows it%s", word, rule,
-                 identity->enrolled ? "" : "; the identity has not enrolled yet");
-        return;
-    case POLICY_DISABLED:
-        snprintf(out, cap, "the identity is disabled; weft identity enable %s", identity->name);
-        return;
-    case POLICY_NO_RULES:
-        snprintf(out, cap, "no %s policy matches: there is none; see: weft allow --help", word);
-        return;
-    case POLICY_NO_MATCH:
-        snprintf(out, cap, "no %s policy matches: none names the identity or the service", word);
-        return;
-    case POLICY_NOT_THIS_IDENTITY:
-        snprintf(out, cap, "no %s policy matches: '%s' names the service, but not this identity",
-                 word, rule);
-        return;
-    case POLICY_NOT_THIS_SERVICE:
-        snprintf(out, cap, "no %s policy matches: '%s' names the identity, but not this service",
-                 word, rule);
-        return;
-    }
-}
-
-weft_err op_explain(struct call *call, struct args *args)
-{
-    struct controller *c = call->c;
-    const struct catalog_service *service;
-    char identity[WF_NAME_MAX + 1], service_name[WF_NAME_MAX + 1], reason[256] = "";
-    struct policy_decision decision;
-    enum policy_type type = POLICY_DIAL;
-    struct policy_thing thing;
-    struct store_node node;
-    weft_err err = args_name(args, "identity", true, identity);
-
-    if (err == WEFT_OK)
-        err = args_name(args, "service", true, service_name);
-    if (err == WEFT_OK)
-        err = take_type(call, args, false, &type);
-    if (err == WEFT_OK)
-        err = args_end(args);
-    if (err != WEFT_OK)
-        return err;
-    err = store_node_find(c->home.store, PKI_IDENTITY, identity, &node);
-    if (err != WEFT_OK)
-        return call_fail(call, err, "identity", identity);
-    err = catalog_load(&c->catalog, c->home.store);
-    if (err != WEFT_OK)
-        return err;
-    service = catalog_find(&c->catalog, service_name);
-    if (service == NULL)
-        return call_fail(call, WEFT_ENOTFOUND, "service", service_name);
-    thing = catalog_thing(&node);
-    decision = catalog_decide(&c->catalog, &thing, service, type);
-    say_why(&decision, &node, type, reason, sizeof reason);
-    return view_answer(call, json_pack("{sb ss? ss}", "allowed", decision.verdict == POLICY_ALLOWED,
-                                       "rule", decision.rule != NULL ? decision.rule->name : NULL,
-                                       "reason", reason));
 }

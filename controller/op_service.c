@@ -25,6 +25,28 @@ static weft_err take_mode(struct call *call, struct args *args, enum store_mode 
     return wf_fail(&call->why, WEFT_EINVAL, "mode '%s' is none of stream, parcel, both", text);
 }
 
+#define SESSIONS_MAX 1000000u
+#define SECONDS_MAX (30u * 86400u)
+
+/* Limits that are given; the others stay as they are, 0 takes one away. */
+static weft_err take_limits(struct args *args, struct store_limits *limits)
+{
+    static const char *const keys[] = {"sessions", "sessions_per_identity", "idle", "max_age",
+                                       NULL};
+    uint64_t idle = limits->idle_ms / 1000, age = limits->age_ms / 1000;
+    weft_err err = args_number_in(args, "limits", keys[0], SESSIONS_MAX, &limits->sessions);
+
+    if (err == WEFT_OK)
+        err = args_number_in(args, "limits", keys[1], SESSIONS_MAX, &limits->sessions_per_identity);
+    if (err == WEFT_OK)
+        err = args_number_in(args, "limits", keys[2], SECONDS_MAX, &idle);
+    if (err == WEFT_OK)
+        err = args_number_in(args, "limits", keys[3], SECONDS_MAX, &age);
+    limits->idle_ms = idle * 1000;
+    limits->age_ms = age * 1000;
+    return err == WEFT_OK ? args_object_end(args, "limits", keys) : err;
+}
+
 weft_err op_service_create(struct call *call, struct args *args)
 {
     struct store_service service = {.id = wf_id_random(), .created = call->now};
@@ -35,12 +57,15 @@ weft_err op_service_create(struct call *call, struct args *args)
     if (err == WEFT_OK)
         err = take_mode(call, args, STORE_MODE_STREAM, &service.mode);
     if (err == WEFT_OK)
+        err = take_limits(args, &service.limits);
+    if (err == WEFT_OK)
         err = args_end(args);
     if (err != WEFT_OK)
         return err;
     wf_fail(&call->what, WEFT_OK, "%s", service.name);
-    call_touch(call);
     err = store_service_add(call->c->home.store, &service);
+    if (err == WEFT_OK)
+        err = call_changed(call, CATALOG_SERVICE, &service.id);
     if (err == WEFT_OK)
         err = change_notice_service(call, &service.id);
     if (err != WEFT_OK)
@@ -67,17 +92,14 @@ weft_err op_service_list(struct call *call, struct args *args)
 static weft_err find(struct call *call, struct args *args, struct store_service *out)
 {
     store *s = call->c->home.store;
-    char name[WF_NAME_MAX + 1], text[WF_ID_TEXT];
-    bool by_id = false;
-    wf_id id;
-    weft_err err = args_which(args, &id, name, &by_id);
+    struct call_which which;
+    weft_err err = call_which(call, args, &which);
 
     if (err != WEFT_OK)
         return err;
-    err = by_id ? store_service_get(s, &id, out) : store_service_find(s, name, out);
-    if (err == WEFT_OK)
-        wf_fail(&call->what, WEFT_OK, "%s", out->name);
-    return call_fail(call, err, "service", by_id ? wf_id_text(&id, text) : name);
+    err =
+        which.by_id ? store_service_get(s, &which.id, out) : store_service_find(s, which.name, out);
+    return call_found(call, err, "service", &which, out->name);
 }
 
 weft_err op_service_show(struct call *call, struct args *args)
@@ -95,14 +117,14 @@ weft_err op_service_update(struct call *call, struct args *args)
     struct controller *c = call->c;
     struct store_service service;
     char new_name[WF_NAME_MAX + 1];
-    size_t withdrawn = 0;
     weft_err err = find(call, args, &service);
 
     if (err != WEFT_OK)
         return err;
-    if (!args_has(args, "roles") && !args_has(args, "new_name") && !args_has(args, "mode"))
+    if (!args_has(args, "roles") && !args_has(args, "new_name") && !args_has(args, "mode") &&
+        !args_has(args, "limits"))
         return wf_fail(&call->why, WEFT_EINVAL,
-                       "nothing to change: give 'roles', 'new_name' or 'mode'");
+                       "nothing to change: give 'roles', 'new_name', 'mode' or 'limits'");
     if (args_has(args, "roles"))
         err = args_attributes(args, "roles", &service.roles);
     if (err == WEFT_OK)
@@ -110,16 +132,20 @@ weft_err op_service_update(struct call *call, struct args *args)
     if (err == WEFT_OK)
         err = take_mode(call, args, service.mode, &service.mode);
     if (err == WEFT_OK)
+        err = take_limits(args, &service.limits);
+    if (err == WEFT_OK)
         err = args_end(args);
     if (err != WEFT_OK)
         return err;
     if (new_name[0] != '\0')
         memcpy(service.name, new_name, sizeof service.name);
-    call_touch(call);
     err = store_service_put(c->home.store, &service);
     if (err == WEFT_OK)
-        err = floors_withdraw(&c->home, &c->catalog, &c->turn, NULL, &service.id, call->now,
-                              &withdrawn);
+        err = call_changed(call, CATALOG_SERVICE, &service.id);
+    if (err == WEFT_OK && args_has(args, "roles"))
+        err = floors_withdraw(&c->home, &c->catalog, &c->turn,
+                              (struct floors_scope){.service = &service.id}, call->now,
+                              &call->withdrawn);
     if (err == WEFT_OK)
         err = change_notice_service(call, &service.id);
     if (err != WEFT_OK)
@@ -131,7 +157,6 @@ weft_err op_service_delete(struct call *call, struct args *args)
 {
     struct controller *c = call->c;
     struct store_service service;
-    size_t withdrawn = 0;
     weft_err err = find(call, args, &service);
 
     if (err == WEFT_OK)
@@ -139,11 +164,11 @@ weft_err op_service_delete(struct call *call, struct args *args)
     if (err != WEFT_OK)
         return err;
     err = change_notice_service(call, &service.id);
-    call_touch(call);
     if (err == WEFT_OK)
-        err = floors_withdraw_service(&c->home, &c->turn, &service.id, call->now, &withdrawn);
+        err = floors_withdraw_service(&c->home, &c->catalog, &c->turn, &service.id, call->now,
+                                      &call->withdrawn);
     if (err == WEFT_OK)
-        err = store_service_remove(c->home.store, &service.id);
+        err = call_removing(call, CATALOG_SERVICE, &service.id, store_service_remove);
     if (err != WEFT_OK)
         return call_fail(call, err, "service", service.name);
     return view_answer(call, view_service(&service));

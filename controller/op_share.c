@@ -54,7 +54,6 @@ weft_err op_share(struct call *call, struct args *args)
                        "'%s' is too long: %d characters leave room for '-dialer'", name,
                        WF_NAME_MAX - SUFFIX_MAX);
     wf_fail(&call->what, WEFT_OK, "%s", name);
-    call_touch(call);
     err = add_service(call, name, &service);
     if (err == WEFT_OK)
         err = add_side(call, &service, "host", POLICY_BIND, &host, &host_token);

@@ -10,7 +10,11 @@ struct operation {
     const char *name;
     unsigned who;
     unsigned kinds; /* administrators: of things it looks at or acts on (right_kind) */
-    bool is_act;
+    enum operation_kind {
+        KIND_LOOK,
+        KIND_ACT,      /* its savepoint holds all that it does: dry_run undoes it */
+        KIND_ACT_ONLY, /* it does something beside the store: no dry_run */
+    } kind;
     weft_err (*node)(struct call *call);
     weft_err (*admin)(struct call *call, struct args *args);
 };
@@ -18,15 +22,15 @@ struct operation {
 /* LOOK and ACT: `kinds` is what an administrator needs the right for (rights.h). */
 #define NODE(name, who, handler)                                                                   \
     {                                                                                              \
-        name, who, 0, false, handler, NULL                                                         \
+        name, who, 0, KIND_LOOK, handler, NULL                                                     \
     }
 #define LOOK(name, kinds, handler)                                                                 \
     {                                                                                              \
-        name, WHO_ADMIN, kinds, false, NULL, handler                                               \
+        name, WHO_ADMIN, kinds, KIND_LOOK, NULL, handler                                           \
     }
 #define ACT(name, kinds, handler)                                                                  \
     {                                                                                              \
-        name, WHO_ADMIN, kinds, true, NULL, handler                                                \
+        name, WHO_ADMIN, kinds, KIND_ACT, NULL, handler                                            \
     }
 
 static const struct operation table[] = {
@@ -76,7 +80,7 @@ static const struct operation table[] = {
 struct operation_row operation_row(size_t i)
 {
     return i < ROWS ? (struct operation_row){table[i].name, table[i].who, table[i].kinds,
-                                             table[i].is_act}
+                                             table[i].kind != KIND_LOOK}
                     : (struct operation_row){NULL, 0, 0, false};
 }
 
@@ -93,8 +97,57 @@ static const struct operation *find(const char *name)
 void call_touch(struct call *call)
 {
     call->touched = true;
-    catalog_forget(&call->c->catalog);
     members_forget(&call->c->members);
+}
+
+weft_err call_changed(struct call *call, enum catalog_kind kind, const wf_id *id)
+{
+    if (call->change_count < CALL_CHANGES_MAX)
+        call->changes[call->change_count] = (struct call_change){kind, *id};
+    if (call->change_count <= CALL_CHANGES_MAX)
+        call->change_count++;
+    if (call->change_count > CALL_CHANGES_MAX) {
+        catalog_forget(&call->c->catalog);
+        return WEFT_OK;
+    }
+    return catalog_sync(&call->c->catalog, call->c->home.store, kind, id);
+}
+
+weft_err call_removing(struct call *call, enum catalog_kind kind, const wf_id *id,
+                       weft_err (*remove)(store *s, const wf_id *id))
+{
+    struct controller *c = call->c;
+    wf_id naming[CALL_CHANGES_MAX];
+    size_t count = 0;
+    weft_err err;
+
+    if (c->catalog.loaded)
+        count = catalog_naming(&c->catalog, kind, id, naming, CALL_CHANGES_MAX);
+    err = remove(c->home.store, id);
+    if (err == WEFT_OK)
+        err = call_changed(call, kind, id);
+    if (count > CALL_CHANGES_MAX) {
+        call->change_count = CALL_CHANGES_MAX + 1;
+        catalog_forget(&c->catalog);
+        return err;
+    }
+    for (size_t i = 0; err == WEFT_OK && i < count; i++)
+        err = call_changed(call, CATALOG_POLICY, &naming[i]);
+    return err;
+}
+
+/* The store is as it was before the call: so is the catalog. */
+static void unchange(struct call *call)
+{
+    struct controller *c = call->c;
+    weft_err err = WEFT_OK;
+
+    if (call->change_count > CALL_CHANGES_MAX)
+        catalog_forget(&c->catalog);
+    for (size_t i = 0; err == WEFT_OK && c->catalog.loaded && i < call->change_count; i++)
+        err = catalog_sync(&c->catalog, c->home.store, call->changes[i].kind, &call->changes[i].id);
+    if (call->touched)
+        call_touch(call);
 }
 
 weft_err call_note(struct call *call, enum effect_kind kind, enum pki_kind of, const wf_id *subject)
@@ -122,6 +175,23 @@ weft_err call_fail(struct call *call, weft_err err, const char *what, const char
     default:
         return wf_fail(&call->why, err, "%s: %s", what, weft_err_sentence((int)err));
     }
+}
+
+weft_err call_which(struct call *call, struct args *args, struct call_which *out)
+{
+    (void)call;
+    *out = (struct call_which){.by_id = false};
+    return args_which(args, &out->id, out->name, &out->by_id);
+}
+
+weft_err call_found(struct call *call, weft_err err, const char *what,
+                    const struct call_which *which, const char *name)
+{
+    char text[WF_ID_TEXT];
+
+    if (err == WEFT_OK)
+        wf_fail(&call->what, WEFT_OK, "%s", name);
+    return call_fail(call, err, what, which->by_id ? wf_id_text(&which->id, text) : which->name);
 }
 
 weft_err call_put_field(wf_buf *out, unsigned field, wf_span encoded)
@@ -212,7 +282,7 @@ static weft_err admit(struct call *call, const struct operation *op)
     weft_err err;
 
     call->rights = 0;
-    call->is_act = op != NULL && op->is_act;
+    call->is_act = op != NULL && op->kind != KIND_LOOK;
     if (call->subject != NULL) {
         err = store_node_get(call->c->home.store, call->subject->kind, &call->subject->id, &node);
         if (err == WEFT_ENOTFOUND || (err == WEFT_OK && node.disabled)) {
@@ -238,10 +308,11 @@ static weft_err admit(struct call *call, const struct operation *op)
         return wf_fail(&call->why, WEFT_EREFUSED,
                        "the controller has no such operation for this caller");
     }
-    if ((op->who & WHO_ADMIN) != 0 && !rights_allow(call->rights, op->kinds, op->is_act)) {
+    if ((op->who & WHO_ADMIN) != 0 &&
+        !rights_allow(call->rights, op->kinds, op->kind != KIND_LOOK)) {
         char needed[128], has[128];
 
-        rights_needed(op->kinds, op->is_act, needed, sizeof needed);
+        rights_needed(op->kinds, op->kind != KIND_LOOK, needed, sizeof needed);
         rights_text(call->rights, has, sizeof has);
         return wf_fail(&call->why, WEFT_EREFUSED,
                        "%s needs the right to %s; yours: %s; ask an administrator with full rights",
@@ -275,7 +346,19 @@ static weft_err run_admin(struct call *call, const struct operation *op)
 
     if (err != WEFT_OK)
         return err;
-    err = op->admin(call, &args);
+    if (op->kind != KIND_LOOK)
+        err = args_flag(&args, "dry_run", &call->dry_run);
+    if (err == WEFT_OK && call->dry_run && op->kind == KIND_ACT_ONLY)
+        err = wf_fail(&call->why, WEFT_EINVAL,
+                      "%s does more than the store can undo: it has no dry_run", op->name);
+    if (err == WEFT_OK && call->dry_run) {
+        call->withdrawn.items = calloc(WITHDRAWN_ITEMS_MAX, sizeof *call->withdrawn.items);
+        err = call->withdrawn.items == NULL ? WEFT_ENOMEM : WEFT_OK;
+    }
+    if (err == WEFT_OK)
+        err = op->admin(call, &args);
+    free(call->withdrawn.items);
+    call->withdrawn.items = NULL;
     args_close(&args);
     return err;
 }
@@ -308,9 +391,13 @@ weft_err operation_run(struct call *call)
     err = admit(call, op);
     if (err == WEFT_OK)
         err = op->node != NULL ? op->node(call) : run_admin(call, op);
-    if (err == WEFT_OK && op->is_act)
+    if (err == WEFT_OK && op->kind != KIND_LOOK && !call->dry_run)
         err = note_act(call);
-    if (err == WEFT_OK) {
+    if (err == WEFT_OK && call->dry_run) {
+        err = store_undo(c->home.store);
+        turn_undo(&c->turn, mark);
+        unchange(call);
+    } else if (err == WEFT_OK) {
         err = store_keep(c->home.store);
         if (call->logged.text[0] != '\0' && controller_may_log(c)) /* part of it was refused */
             wf_log_warn("refused %s to %s %s at %s: %s", call->operation, kind_name(call),
@@ -318,8 +405,7 @@ weft_err operation_run(struct call *call)
     } else {
         (void)store_undo(c->home.store); /* a broken store is found when the turn ends */
         turn_undo(&c->turn, mark);
-        if (call->touched)
-            call_touch(call);
+        unchange(call);
         wf_buf_clear(&call->result);
     }
 out:

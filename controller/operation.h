@@ -23,6 +23,8 @@ enum operation_who {
 };
 #define WHO_NODE (WHO_IDENTITY | WHO_ROUTER)
 
+#define CALL_CHANGES_MAX 64
+
 struct call {
     struct controller *c;              /* borrowed, as all here */
     unsigned who;                      /* mask of classes, without WHO_ADMIN: that is looked up */
@@ -41,7 +43,17 @@ struct call {
     wf_why why;      /* for the caller */
     wf_why logged;   /* for the log alone: what the caller must not learn; empty: why says all */
     wf_why what;     /* acts of administrators: on what, for the log */
-    bool touched;    /* the catalog or the members were changed: see call_touch */
+    bool touched;    /* the members were changed: see call_touch */
+    bool dry_run;    /* an act that is to be undone, and to say what it would do */
+    struct call_change {
+        enum catalog_kind kind;
+        wf_id id;
+    } changes[CALL_CHANGES_MAX]; /* of the catalog: to be read again if the call is undone */
+    size_t change_count;         /* above the maximum: all of it */
+    struct withdrawn withdrawn;
+    uint64_t gains;       /* dry_run of a policy: pairs that could do more */
+    bool counts_gains;    /* it is such a call */
+    bool gains_are_fewer; /* gains is but an upper bound */
 };
 
 #define OPERATION_RESULT_MAX (WF_CONTROL_MAX - 1024u) /* a reply adds its envelope and reason */
@@ -60,13 +72,28 @@ weft_err operation_run(struct call *call);
  */
 weft_err call_may_touch(struct call *call, const struct store_node *node);
 
-/* Services, policies or routers change: what memory holds of them is read afresh, undone or not. */
+/* Routers change: what memory holds of them is read afresh, undone or not. */
 void call_touch(struct call *call);
+/* The store has a service, policy or identity otherwise than before: the catalog follows. */
+weft_err call_changed(struct call *call, enum catalog_kind kind, const wf_id *id);
+/* An identity or service is about to go: remove does it, and the policies that named it follow. */
+weft_err call_removing(struct call *call, enum catalog_kind kind, const wf_id *id,
+                       weft_err (*remove)(store *s, const wf_id *id));
 /* Adds an effect about a node or session. WEFT_ENOMEM. */
 weft_err call_note(struct call *call, enum effect_kind kind, enum pki_kind of,
                    const wf_id *subject);
 /* Fills why, if nobody has yet: WEFT_EEXIST and WEFT_ENOTFOUND in words that say `what` `name`. */
 weft_err call_fail(struct call *call, weft_err err, const char *what, const char *name);
+/* What an operation is about: "name" or "id", exactly one of them. */
+struct call_which {
+    wf_id id;
+    char name[WF_NAME_MAX + 1];
+    bool by_id;
+};
+weft_err call_which(struct call *call, struct args *args, struct call_which *out);
+/* How looking it up ended: notes its name for the log, or says that there is none. Returns err. */
+weft_err call_found(struct call *call, weft_err err, const char *what,
+                    const struct call_which *which, const char *name);
 /* Appends one embedded message, encoded already, to the result: protobuf field number < 16. */
 weft_err call_put_field(wf_buf *out, unsigned field, wf_span encoded);
 /* Appends as many records as fit into budget: members, and floors from version have + 1 on. */

@@ -133,6 +133,7 @@ static void on_floors(struct peer *peer, const Weft__Wire__Floors *floors)
     if (err == WEFT_OK) {
         (void)store_keep(c->home.store);
         members_forget(&c->members);
+        catalog_forget(&c->catalog);
         if (learned > 0)
             wf_log_warn("learned %zu floors from %s", learned, peer->subject.name);
         return;

@@ -35,49 +35,105 @@ bool policy_roles_match(const struct policy_roles *roles, enum policy_semantic s
     return semantic == POLICY_ALL_OF ? asked > 0 && held == asked : held > 0;
 }
 
-struct policy_decision policy_decide(const struct policy_rule *rules, size_t count,
+bool policy_rule_fits(const struct policy_rule *rule, const struct policy_thing *identity,
+                      const struct policy_thing *service, enum policy_type type)
+{
+    return rule->type == type && policy_roles_match(&rule->identities, rule->semantic, identity) &&
+           policy_roles_match(&rule->services, rule->semantic, service);
+}
+
+const struct policy_rule *policy_prefer(const struct policy_rule *a, const struct policy_rule *b)
+{
+    if (a == NULL)
+        return b;
+    if ((a->conditions == NULL) != (b->conditions == NULL))
+        return a->conditions == NULL ? a : b;
+    return strcmp(b->name, a->name) < 0 ? b : a;
+}
+
+/* What the failing condition is called in a decision. */
+static struct policy_decision denied_by(const struct policy_rule *rule,
+                                        enum condition_verdict verdict,
+                                        const struct condition_row *row)
+{
+    struct policy_decision d = {.rule = rule, .row = row};
+
+    assert(verdict != CONDITION_HOLDS);
+    d.verdict = verdict == CONDITION_NOT_NOW          ? POLICY_NOT_NOW
+                : verdict == CONDITION_NOT_FROM_THERE ? POLICY_NOT_FROM_THERE
+                                                      : POLICY_NOT_ATTESTED;
+    return d;
+}
+
+/* How near a denial was: more, nearer. */
+static int nearness(enum policy_verdict verdict)
+{
+    switch (verdict) {
+    case POLICY_NOT_NOW:
+    case POLICY_NOT_FROM_THERE:
+    case POLICY_NOT_ATTESTED:
+        return 4;
+    case POLICY_NOT_THIS_IDENTITY: /* tells an administrator most about what is missing */
+        return 3;
+    case POLICY_NOT_THIS_SERVICE:
+        return 2;
+    case POLICY_NO_MATCH:
+        return 1;
+    case POLICY_ALLOWED:
+    case POLICY_DISABLED:
+    case POLICY_NO_RULES:
+        break;
+    }
+    return 0;
+}
+
+static struct policy_decision decide_one(const struct policy_rule *rule,
+                                         const struct policy_thing *identity,
+                                         const struct policy_thing *service,
+                                         const struct policy_facts *facts)
+{
+    bool who = policy_roles_match(&rule->identities, rule->semantic, identity);
+    bool what = policy_roles_match(&rule->services, rule->semantic, service);
+    enum condition_verdict verdict = CONDITION_HOLDS;
+    const struct condition_row *row = NULL;
+
+    if (!who || !what)
+        return (struct policy_decision){
+            .verdict = what  ? POLICY_NOT_THIS_IDENTITY
+                       : who ? POLICY_NOT_THIS_SERVICE
+                             : POLICY_NO_MATCH,
+            .rule = who || what ? rule : NULL,
+        };
+    if (rule->conditions != NULL)
+        verdict = conditions_check(rule->conditions, facts, &row);
+    if (verdict != CONDITION_HOLDS)
+        return denied_by(rule, verdict, row);
+    return (struct policy_decision){.verdict = POLICY_ALLOWED, .rule = rule};
+}
+
+struct policy_decision policy_decide(const struct policy_rule *const *rules, size_t count,
                                      const struct policy_thing *identity,
-                                     const struct policy_thing *service, enum policy_type type)
+                                     const struct policy_thing *service, enum policy_type type,
+                                     const struct policy_facts *facts)
 {
     struct policy_decision nearest = {.verdict = POLICY_NO_RULES};
+    const struct policy_rule *best = NULL;
 
     if (identity->disabled)
         return (struct policy_decision){.verdict = POLICY_DISABLED};
     for (size_t i = 0; i < count; i++) {
-        const struct policy_rule *rule = &rules[i];
-        bool who, what;
+        struct policy_decision one;
 
-        if (rule->type != type)
+        if (rules[i]->type != type)
             continue;
-        who = policy_roles_match(&rule->identities, rule->semantic, identity);
-        what = policy_roles_match(&rule->services, rule->semantic, service);
-        if (who && what)
-            return (struct policy_decision){POLICY_ALLOWED, rule};
-        /* A rule that names the service tells an administrator most about what is missing. */
-        if (what && nearest.verdict != POLICY_NOT_THIS_IDENTITY)
-            nearest = (struct policy_decision){POLICY_NOT_THIS_IDENTITY, rule};
-        else if (who && nearest.rule == NULL)
-            nearest = (struct policy_decision){POLICY_NOT_THIS_SERVICE, rule};
-        else if (nearest.verdict == POLICY_NO_RULES)
-            nearest.verdict = POLICY_NO_MATCH;
+        one = decide_one(rules[i], identity, service, facts);
+        if (one.verdict == POLICY_ALLOWED)
+            best = policy_prefer(best, rules[i]);
+        else if (nearness(one.verdict) > nearness(nearest.verdict))
+            nearest = one;
     }
-    assert(nearest.verdict != POLICY_ALLOWED);
-    return nearest;
-}
-
-bool policy_may(const struct policy_rule *rules, size_t count, const struct policy_thing *identity,
-                const struct policy_thing *service, enum policy_type type)
-{
-    if (identity->disabled)
-        return false;
-    for (size_t i = 0; i < count; i++) {
-        const struct policy_rule *rule = &rules[i];
-
-        if (rule->type == type && policy_roles_match(&rule->identities, rule->semantic, identity) &&
-            policy_roles_match(&rule->services, rule->semantic, service))
-            return true;
-    }
-    return false;
+    return best != NULL ? (struct policy_decision){.verdict = POLICY_ALLOWED, .rule = best}
+                        : nearest;
 }
 
 const char *policy_type_text(enum policy_type type)

@@ -5,10 +5,14 @@
  * A list of roles matches a thing if it is `#all`, or holds the thing's own
  * id (whatever the semantic), or its attributes match: any one of them
  * (anyOf), or each of them (allOf). An empty list matches nothing.
+ *
+ * A rule whose conditions don't hold doesn't match. Among those that match,
+ * one without conditions decides, else the first by name.
  */
 #ifndef CONTROLLER_POLICY_H
 #define CONTROLLER_POLICY_H
 
+#include "controller/condition.h"
 #include "proto/base/id.h"
 #include "proto/base/text.h"
 
@@ -35,6 +39,7 @@ struct policy_rule {
     enum policy_type type;
     enum policy_semantic semantic;
     struct policy_roles identities, services;
+    const struct conditions *conditions; /* borrowed; NULL: none */
 };
 
 /* An identity or a service, as far as policy sees it. */
@@ -53,19 +58,26 @@ struct policy_decision {
         POLICY_NO_MATCH,          /* none of them matches either side */
         POLICY_NOT_THIS_IDENTITY, /* the nearest rule matches the service only */
         POLICY_NOT_THIS_SERVICE,  /* the nearest rule matches the identity only */
+        POLICY_NOT_NOW,           /* the nearest matches both, but not at this hour */
+        POLICY_NOT_FROM_THERE,    /* ... not from this source */
+        POLICY_NOT_ATTESTED,      /* ... not with what is attested: row says what */
     } verdict;
-    const struct policy_rule *rule; /* the one that decided, or the nearest; may be NULL */
+    const struct policy_rule *rule;  /* the one that decided, or the nearest; may be NULL */
+    const struct condition_row *row; /* POLICY_NOT_ATTESTED */
 };
 
 bool policy_roles_match(const struct policy_roles *roles, enum policy_semantic semantic,
                         const struct policy_thing *thing);
-/* Decides by the first rule that matches both sides; rules are the caller's array. */
-struct policy_decision policy_decide(const struct policy_rule *rules, size_t count,
+/* By type and roles alone: what the identity's own state and the conditions say is not asked. */
+bool policy_rule_fits(const struct policy_rule *rule, const struct policy_thing *identity,
+                      const struct policy_thing *service, enum policy_type type);
+/* Which of two rules that match decides. a may be NULL. */
+const struct policy_rule *policy_prefer(const struct policy_rule *a, const struct policy_rule *b);
+/* Rules are the caller's array. Facts that are open hinder nothing. */
+struct policy_decision policy_decide(const struct policy_rule *const *rules, size_t count,
                                      const struct policy_thing *identity,
-                                     const struct policy_thing *service, enum policy_type type);
-/* policy_decide without the explanation. */
-bool policy_may(const struct policy_rule *rules, size_t count, const struct policy_thing *identity,
-                const struct policy_thing *service, enum policy_type type);
+                                     const struct policy_thing *service, enum policy_type type,
+                                     const struct policy_facts *facts);
 
 /* "dial", "bind"; "anyOf", "allOf". The parsers leave *out alone and say false otherwise. */
 const char *policy_type_text(enum policy_type type);

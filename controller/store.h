@@ -106,12 +106,19 @@ weft_err store_admin_each(store *s, const char *after, store_node_fn row, void *
 
 enum store_mode { STORE_MODE_STREAM = 1, STORE_MODE_PARCEL = 2, STORE_MODE_BOTH = 3 };
 
+/* What a service allows at one host; 0: no limit. */
+struct store_limits {
+    uint64_t sessions, sessions_per_identity;
+    uint64_t idle_ms, age_ms;
+};
+
 struct store_service {
     wf_id id;
     char name[WF_NAME_MAX + 1];
     enum store_mode mode;
     uint64_t created;
     struct store_roles roles;
+    struct store_limits limits;
 };
 
 weft_err store_service_add(store *s, const struct store_service *service);
@@ -133,6 +140,7 @@ struct store_policy {
     uint64_t created;
     struct policy_role identities[POLICY_ROLES_MAX], services[POLICY_ROLES_MAX];
     size_t identity_count, service_count;
+    struct conditions conditions;
 };
 
 weft_err store_policy_add(store *s, const struct store_policy *policy);
@@ -189,19 +197,24 @@ weft_err store_name_is_retired(store *s, enum pki_kind kind, const char *name, u
 
 /* ---- issued grants and floors */
 
+/* A pair has a row for each kind of terms that live grants of it carry. */
 struct store_issued {
     wf_id identity, service;
     enum policy_type role;
-    uint64_t expiry; /* of the longest-lived grant */
+    uint8_t terms[32]; /* digest of the conditions it was issued under; zero: none */
+    wf_id rule;        /* a policy that it stands by: its witness */
+    uint64_t expiry;   /* of the longest-lived grant */
 };
-/* Notes a grant; a longer expiry replaces a shorter one. */
+/* Notes a grant; a longer expiry replaces a shorter one, a new witness the old one. */
 weft_err store_issued_put(store *s, const struct store_issued *issued);
+/* All rows of this identity, service and role, whatever their terms. */
 weft_err store_issued_remove(store *s, const struct store_issued *issued);
 weft_err store_issued_forget(store *s, const wf_id *identity); /* all of this identity */
 typedef weft_err (*store_issued_fn)(void *arg, const struct store_issued *row);
-/* Live ones (expiry > now), ordered by identity; identity and service NULL: of all. */
-weft_err store_issued_each(store *s, const wf_id *identity, const wf_id *service, uint64_t now,
-                           store_issued_fn row, void *arg);
+/* Live ones (expiry > now), ordered by identity, service, role; NULL: of any. One of them at most.
+ */
+weft_err store_issued_each(store *s, const wf_id *identity, const wf_id *service, const wf_id *rule,
+                           uint64_t now, store_issued_fn row, void *arg);
 weft_err store_issued_sweep(store *s, uint64_t now);
 /* The latest end of any live grant of this identity; 0: none. */
 weft_err store_issued_end(store *s, const wf_id *identity, uint64_t *out);

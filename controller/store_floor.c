@@ -8,14 +8,17 @@
 weft_err store_issued_put(store *s, const struct store_issued *issued)
 {
     struct sqlite3_stmt *st =
-        store_sql(s, "INSERT INTO issued (identity, service, role, expiry) VALUES (?1, ?2, ?3, ?4)"
-                     " ON CONFLICT (identity, service, role)"
-                     " DO UPDATE SET expiry = max(expiry, excluded.expiry)");
+        store_sql(s, "INSERT INTO issued (identity, service, role, terms, rule, expiry)"
+                     " VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
+                     " ON CONFLICT (identity, service, role, terms)"
+                     " DO UPDATE SET expiry = max(expiry, excluded.expiry), rule = excluded.rule");
 
     store_bind_id(st, 1, &issued->identity);
     store_bind_id(st, 2, &issued->service);
     store_bind_u64(st, 3, issued->role);
-    store_bind_u64(st, 4, issued->expiry);
+    store_bind_blob(st, 4, issued->terms, sizeof issued->terms);
+    store_bind_id(st, 5, &issued->rule);
+    store_bind_u64(st, 6, issued->expiry);
     return store_run(s, st, NULL);
 }
 
@@ -38,32 +41,32 @@ weft_err store_issued_forget(store *s, const wf_id *identity)
     return store_run(s, st, NULL);
 }
 
-weft_err store_issued_each(store *s, const wf_id *identity, const wf_id *service, uint64_t now,
-                           store_issued_fn row, void *arg)
+#define ISSUED_COLUMNS "SELECT identity, service, role, terms, rule, expiry FROM issued "
+#define ISSUED_ORDER " AND expiry > ?2 ORDER BY identity, service, role"
+
+weft_err store_issued_each(store *s, const wf_id *identity, const wf_id *service, const wf_id *rule,
+                           uint64_t now, store_issued_fn row, void *arg)
 {
-    static const char of_one[] =
-        "SELECT identity, service, role, expiry FROM issued WHERE identity = ?1 AND expiry > ?3"
-        " AND (?2 IS NULL OR service = ?2) ORDER BY identity, service, role";
-    static const char of_service[] = "SELECT identity, service, role, expiry FROM issued"
-                                     " WHERE service = ?2 AND expiry > ?3"
-                                     " ORDER BY identity, service, role";
-    static const char of_all[] = "SELECT identity, service, role, expiry FROM issued"
-                                 " WHERE expiry > ?3 ORDER BY identity, service, role";
-    struct sqlite3_stmt *st = store_sql(s, identity != NULL  ? of_one
+    static const char of_identity[] = ISSUED_COLUMNS "WHERE identity = ?1" ISSUED_ORDER;
+    static const char of_service[] = ISSUED_COLUMNS "WHERE service = ?1" ISSUED_ORDER;
+    static const char of_rule[] = ISSUED_COLUMNS "WHERE rule = ?1" ISSUED_ORDER;
+    static const char of_all[] = ISSUED_COLUMNS "WHERE ?1 IS NULL" ISSUED_ORDER;
+    const wf_id *key = identity != NULL ? identity : service != NULL ? service : rule;
+    struct sqlite3_stmt *st = store_sql(s, identity != NULL  ? of_identity
                                            : service != NULL ? of_service
+                                           : rule != NULL    ? of_rule
                                                              : of_all);
     struct store_issued issued;
     weft_err err;
 
-    if (identity != NULL)
-        store_bind_id(st, 1, identity);
-    if (identity != NULL || service != NULL)
-        store_bind_id(st, 2, service);
-    store_bind_u64(st, 3, now);
+    store_bind_id(st, 1, key);
+    store_bind_u64(st, 2, now);
     while ((err = store_step(s, st)) == WEFT_OK) {
         issued.role = (enum policy_type)store_u64(st, 2);
-        issued.expiry = store_u64(st, 3);
-        if (store_get_id(st, 0, &issued.identity) && store_get_id(st, 1, &issued.service))
+        issued.expiry = store_u64(st, 5);
+        if (store_get_id(st, 0, &issued.identity) && store_get_id(st, 1, &issued.service) &&
+            store_get_bytes(st, 3, issued.terms, sizeof issued.terms) &&
+            store_get_id(st, 4, &issued.rule))
             err = row(arg, &issued);
         else
             err = store_bad(s, "issued grant");

@@ -6,7 +6,7 @@
 /* ---- services */
 
 #define SERVICE_COLUMNS                                                                            \
-    "SELECT id, name, mode, created,"                                                              \
+    "SELECT id, name, mode, created, sessions, sessions_per_identity, idle_ms, age_ms,"            \
     " (SELECT group_concat(role, ' ') FROM service_role WHERE service = id) FROM service "
 
 static bool read_service(struct sqlite3_stmt *st, struct store_service *out)
@@ -16,8 +16,10 @@ static bool read_service(struct sqlite3_stmt *st, struct store_service *out)
     memset(out, 0, sizeof *out);
     out->mode = (enum store_mode)store_u64(st, 2);
     out->created = store_u64(st, 3);
+    out->limits = (struct store_limits){store_u64(st, 4), store_u64(st, 5), store_u64(st, 6),
+                                        store_u64(st, 7)};
     return store_get_id(st, 0, &out->id) && store_get_text(st, 1, out->name, sizeof out->name) &&
-           store_get_text(st, 4, roles, sizeof roles) && store_roles_split(roles, &out->roles);
+           store_get_text(st, 8, roles, sizeof roles) && store_roles_split(roles, &out->roles);
 }
 
 static weft_err write_service(store *s, struct sqlite3_stmt *st, const struct store_service *row)
@@ -29,6 +31,10 @@ static weft_err write_service(store *s, struct sqlite3_stmt *st, const struct st
     store_bind_text(st, 2, row->name);
     store_bind_u64(st, 3, row->mode);
     store_bind_u64(st, 4, row->created);
+    store_bind_u64(st, 5, row->limits.sessions);
+    store_bind_u64(st, 6, row->limits.sessions_per_identity);
+    store_bind_u64(st, 7, row->limits.idle_ms);
+    store_bind_u64(st, 8, row->limits.age_ms);
     err = store_run(s, st, &changed);
     if (err == WEFT_OK && changed == 0)
         err = WEFT_ENOTFOUND;
@@ -49,15 +55,17 @@ static weft_err write_service(store *s, struct sqlite3_stmt *st, const struct st
 weft_err store_service_add(store *s, const struct store_service *service)
 {
     return write_service(s,
-                         store_sql(s, "INSERT INTO service (id, name, mode, created)"
-                                      " VALUES (?1, ?2, ?3, ?4)"),
+                         store_sql(s, "INSERT INTO service (id, name, mode, created, sessions,"
+                                      " sessions_per_identity, idle_ms, age_ms)"
+                                      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"),
                          service);
 }
 
 weft_err store_service_put(store *s, const struct store_service *service)
 {
     return write_service(s,
-                         store_sql(s, "UPDATE service SET name = ?2, mode = ?3"
+                         store_sql(s, "UPDATE service SET name = ?2, mode = ?3, sessions = ?5,"
+                                      " sessions_per_identity = ?6, idle_ms = ?7, age_ms = ?8"
                                       " WHERE id = ?1 AND created = ?4"),
                          service);
 }
@@ -124,7 +132,8 @@ weft_err store_service_count(store *s, uint64_t *out)
 
 /* ---- policies */
 
-#define POLICY_COLUMNS "SELECT id, name, type, semantic, created FROM policy "
+#define POLICY_COLUMNS                                                                             \
+    "SELECT id, name, type, semantic, created, hours, sources, attested FROM policy "
 
 static weft_err read_list(store *s, struct sqlite3_stmt *st, const wf_id *policy,
                           struct policy_role *list, size_t *count)
@@ -173,11 +182,17 @@ static weft_err read_lists(store *s, struct store_policy *row)
 
 static bool read_policy(struct sqlite3_stmt *st, struct store_policy *out)
 {
+    char hours[CONDITIONS_TEXT], sources[CONDITIONS_TEXT], attested[CONDITIONS_TEXT];
+
     memset(out, 0, sizeof *out);
     out->type = (enum policy_type)store_u64(st, 2);
     out->semantic = (enum policy_semantic)store_u64(st, 3);
     out->created = store_u64(st, 4);
-    return store_get_id(st, 0, &out->id) && store_get_text(st, 1, out->name, sizeof out->name);
+    return store_get_id(st, 0, &out->id) && store_get_text(st, 1, out->name, sizeof out->name) &&
+           store_get_text(st, 5, hours, sizeof hours) &&
+           store_get_text(st, 6, sources, sizeof sources) &&
+           store_get_text(st, 7, attested, sizeof attested) &&
+           conditions_read(hours, sources, attested, &out->conditions) == WEFT_OK;
 }
 
 static weft_err write_list(store *s, const char *clear, const char *add, const wf_id *policy,
@@ -211,9 +226,16 @@ static weft_err write_policy(store *s, struct sqlite3_stmt *st, const struct sto
     static const char add_service[] =
         "INSERT INTO policy_service (policy, position, attribute, service)"
         " VALUES (?1, ?2, ?3, ?4)";
+    char hours[CONDITIONS_TEXT], sources[CONDITIONS_TEXT], attested[CONDITIONS_TEXT];
     uint64_t changed = 0;
     weft_err err;
 
+    conditions_hours_text(&row->conditions, hours);
+    conditions_sources_text(&row->conditions, sources);
+    conditions_attested_text(&row->conditions, attested);
+    store_bind_text(st, 6, hours);
+    store_bind_text(st, 7, sources);
+    store_bind_text(st, 8, attested);
     store_bind_id(st, 1, &row->id);
     store_bind_text(st, 2, row->name);
     store_bind_u64(st, 3, row->type);
@@ -234,15 +256,17 @@ static weft_err write_policy(store *s, struct sqlite3_stmt *st, const struct sto
 weft_err store_policy_add(store *s, const struct store_policy *policy)
 {
     return write_policy(s,
-                        store_sql(s, "INSERT INTO policy (id, name, type, semantic, created)"
-                                     " VALUES (?1, ?2, ?3, ?4, ?5)"),
+                        store_sql(s, "INSERT INTO policy (id, name, type, semantic, created,"
+                                     " hours, sources, attested)"
+                                     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"),
                         policy);
 }
 
 weft_err store_policy_put(store *s, const struct store_policy *policy)
 {
     return write_policy(s,
-                        store_sql(s, "UPDATE policy SET name = ?2, type = ?3, semantic = ?4"
+                        store_sql(s, "UPDATE policy SET name = ?2, type = ?3, semantic = ?4,"
+                                     " hours = ?6, sources = ?7, attested = ?8"
                                      " WHERE id = ?1 AND created = ?5"),
                         policy);
 }

@@ -41,7 +41,11 @@ const char store_schema[] =
     "  id BLOB PRIMARY KEY CHECK (length(id) = 16),"
     "  name TEXT NOT NULL UNIQUE CHECK (length(name) BETWEEN 1 AND 64),"
     "  mode INTEGER NOT NULL CHECK (mode BETWEEN 1 AND 3),"
-    "  created INTEGER NOT NULL"
+    "  created INTEGER NOT NULL,"
+    "  sessions INTEGER NOT NULL," /* limits; 0: none */
+    "  sessions_per_identity INTEGER NOT NULL,"
+    "  idle_ms INTEGER NOT NULL,"
+    "  age_ms INTEGER NOT NULL"
     ") STRICT, WITHOUT ROWID;"
 
     "CREATE TABLE service_role ("
@@ -55,7 +59,10 @@ const char store_schema[] =
     "  name TEXT NOT NULL UNIQUE CHECK (length(name) BETWEEN 1 AND 64),"
     "  type INTEGER NOT NULL CHECK (type IN (1, 2)),"
     "  semantic INTEGER NOT NULL CHECK (semantic IN (0, 1)),"
-    "  created INTEGER NOT NULL"
+    "  created INTEGER NOT NULL,"
+    "  hours TEXT NOT NULL," /* conditions, as condition.h spells them; empty: none */
+    "  sources TEXT NOT NULL,"
+    "  attested TEXT NOT NULL"
     ") STRICT, WITHOUT ROWID;"
 
     /* An attribute, an id, or neither: `#all`. */
@@ -109,10 +116,14 @@ const char store_schema[] =
     "  identity BLOB NOT NULL REFERENCES node ON DELETE CASCADE,"
     "  service BLOB NOT NULL REFERENCES service ON DELETE CASCADE,"
     "  role INTEGER NOT NULL CHECK (role IN (1, 2)),"
+    "  terms BLOB NOT NULL CHECK (length(terms) = 32),"
+    "  rule BLOB NOT NULL CHECK (length(rule) = 16)," /* a policy that it stands by */
     "  expiry INTEGER NOT NULL,"
-    "  PRIMARY KEY (identity, service, role)"
+    "  PRIMARY KEY (identity, service, role, terms)"
     ") STRICT, WITHOUT ROWID;"
     "CREATE INDEX issued_by_service ON issued (service);"
+    "CREATE INDEX issued_by_rule ON issued (rule);"
+    "CREATE INDEX node_role_by_role ON node_role (role);"
 
     /* Floors outlive what they name: no references. `key` names the thing: kind, ids, role. */
     "CREATE TABLE floor ("

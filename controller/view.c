@@ -44,13 +44,70 @@ json_t *view_identity(const struct store_node *node)
                      time_of(node->enrolled ? node->expires : 0));
 }
 
+/* Limits that are set, as service.* takes them. */
+static json_t *limits_of(const struct store_limits *limits)
+{
+    json_t *object = json_object();
+
+    if (limits->sessions != 0)
+        json_object_set_new(object, "sessions", json_integer((json_int_t)limits->sessions));
+    if (limits->sessions_per_identity != 0)
+        json_object_set_new(object, "sessions_per_identity",
+                            json_integer((json_int_t)limits->sessions_per_identity));
+    if (limits->idle_ms != 0)
+        json_object_set_new(object, "idle", json_integer((json_int_t)(limits->idle_ms / 1000)));
+    if (limits->age_ms != 0)
+        json_object_set_new(object, "max_age", json_integer((json_int_t)(limits->age_ms / 1000)));
+    return object;
+}
+
 json_t *view_service(const struct store_service *service)
 {
     static const char *const modes[] = {
         [STORE_MODE_STREAM] = "stream", [STORE_MODE_PARCEL] = "parcel", [STORE_MODE_BOTH] = "both"};
 
-    return json_pack("{so ss so ss}", "id", id_of(&service->id), "name", service->name, "roles",
-                     attributes_of(&service->roles), "mode", modes[service->mode]);
+    return json_pack("{so ss so ss so}", "id", id_of(&service->id), "name", service->name, "roles",
+                     attributes_of(&service->roles), "mode", modes[service->mode], "limits",
+                     limits_of(&service->limits));
+}
+
+/* Texts that stand in one with a mark between them, as a list. */
+static json_t *texts_of(const char *joined, char mark)
+{
+    const char marks[2] = {mark, '\0'};
+    json_t *list = json_array();
+
+    while (*joined != '\0') {
+        size_t len = strcspn(joined, marks);
+
+        json_array_append_new(list, json_stringn(joined, len));
+        joined += len + (joined[len] == mark);
+    }
+    return list;
+}
+
+/* Conditions that are set; a policy without any shows none. */
+static void add_conditions(json_t *object, const struct conditions *conditions)
+{
+    char text[CONDITIONS_TEXT];
+
+    if (object == NULL)
+        return;
+    conditions_hours_text(conditions, text);
+    if (text[0] != '\0')
+        json_object_set_new(object, "windows", texts_of(text, ';'));
+    conditions_sources_text(conditions, text);
+    if (text[0] != '\0')
+        json_object_set_new(object, "sources", texts_of(text, ';'));
+    for (unsigned i = 0; i < CONDITION_ATTESTED_COUNT; i++) {
+        const struct condition_row *row = condition_row((enum condition_attested)i);
+
+        if (conditions->attested[i][0] != '\0')
+            json_object_set_new(object, row->key,
+                                row->how == CONDITION_ANY_OF
+                                    ? texts_of(conditions->attested[i], ',')
+                                    : json_string(conditions->attested[i]));
+    }
 }
 
 static json_t *role_of(store *s, const struct policy_role *role, bool of_identities)
@@ -86,11 +143,15 @@ static json_t *roles_of(store *s, const struct policy_role *roles, size_t count,
 
 json_t *view_policy(store *s, const struct store_policy *policy)
 {
-    return json_pack("{so ss ss so so ss}", "id", id_of(&policy->id), "name", policy->name, "type",
-                     policy_type_text(policy->type), "identity_roles",
-                     roles_of(s, policy->identities, policy->identity_count, true), "service_roles",
-                     roles_of(s, policy->services, policy->service_count, false), "semantic",
-                     policy_semantic_text(policy->semantic));
+    json_t *object =
+        json_pack("{so ss ss so so ss}", "id", id_of(&policy->id), "name", policy->name, "type",
+                  policy_type_text(policy->type), "identity_roles",
+                  roles_of(s, policy->identities, policy->identity_count, true), "service_roles",
+                  roles_of(s, policy->services, policy->service_count, false), "semantic",
+                  policy_semantic_text(policy->semantic));
+
+    add_conditions(object, &policy->conditions);
+    return object;
 }
 
 json_t *view_router(const struct controller *c, const struct store_node *node)
@@ -145,6 +206,31 @@ json_t *view_session(struct controller *c, const struct session *session)
                      (json_int_t)session->bytes_to_dialer);
 }
 
+/* What a dry run would have done, beside the object; a token of it is worth nothing. */
+static weft_err add_dry_run(const struct call *call, json_t *object)
+{
+    static const char *const secrets[] = {"token", "host_token", "dial_token"};
+    const struct withdrawn *withdrawn = &call->withdrawn;
+    json_t *items = json_array();
+
+    for (size_t i = 0; i < sizeof secrets / sizeof *secrets; i++)
+        (void)json_object_del(object, secrets[i]);
+    for (size_t i = 0; i < withdrawn->count && i < WITHDRAWN_ITEMS_MAX; i++)
+        json_array_append_new(items,
+                              json_pack("{ss ss ss}", "identity", withdrawn->items[i].identity,
+                                        "service", withdrawn->items[i].service, "type",
+                                        policy_type_text(withdrawn->items[i].type)));
+    if (json_object_set_new(object, "dry_run", json_true()) != 0 ||
+        json_object_set_new(
+            object, "withdraws",
+            json_pack("{sI so}", "count", (json_int_t)withdrawn->count, "items", items)) != 0)
+        return WEFT_ENOMEM;
+    if (call->counts_gains)
+        json_object_set_new(object, call->gains_are_fewer ? "allows_at_most" : "allows",
+                            json_integer((json_int_t)call->gains));
+    return WEFT_OK;
+}
+
 weft_err view_answer(struct call *call, json_t *object)
 {
     weft_err err = WEFT_ENOMEM;
@@ -152,6 +238,10 @@ weft_err view_answer(struct call *call, json_t *object)
 
     if (object == NULL)
         return wf_fail(&call->why, WEFT_ENOMEM, "out of memory");
+    if (call->dry_run && add_dry_run(call, object) != WEFT_OK) {
+        json_decref(object);
+        return wf_fail(&call->why, WEFT_ENOMEM, "out of memory");
+    }
     text = json_dumps(object, JSON_COMPACT);
     if (text != NULL)
         err = wf_buf_put(&call->result, text, strlen(text));

@@ -58,3 +58,46 @@ char *wf_time_text(uint64_t wall_ms, char buf[24])
         buf[0] = '\0';
     return buf;
 }
+
+/* `digits` of them at *at, then the mark (0: none). */
+static bool take_number(const char **at, unsigned digits, char mark, int *out)
+{
+    *out = 0;
+    while (digits-- > 0) {
+        if (**at < '0' || **at > '9')
+            return false;
+        *out = *out * 10 + (*(*at)++ - '0');
+    }
+    if (mark == 0)
+        return true;
+    return *(*at)++ == mark;
+}
+
+bool wf_time_parse(const char *text, uint64_t *out_ms)
+{
+    struct tm tm = {.tm_sec = 0};
+    char again[24];
+    time_t seconds;
+    if (!take_number(&text, 4, '-', &tm.tm_year) || !take_number(&text, 2, '-', &tm.tm_mon) ||
+        !take_number(&text, 2, 'T', &tm.tm_mday) || !take_number(&text, 2, ':', &tm.tm_hour) ||
+        !take_number(&text, 2, 0, &tm.tm_min))
+        return false;
+    if (*text == ':') {
+        text++;
+        if (!take_number(&text, 2, 0, &tm.tm_sec))
+            return false;
+    }
+    if (strcmp(text, "Z") != 0 || tm.tm_year < 1970)
+        return false;
+    snprintf(again, sizeof again, "%04d-%02d-%02dT%02d:%02d:%02dZ", tm.tm_year % 10000,
+             tm.tm_mon % 100, tm.tm_mday % 100, tm.tm_hour % 100, tm.tm_min % 100, tm.tm_sec % 100);
+    tm.tm_year -= 1900;
+    tm.tm_mon--;
+    seconds = timegm(&tm);
+    /* A 30th of February would have become another day. */
+    char said[24];
+    if (seconds < 0 || strcmp(wf_time_text((uint64_t)seconds * 1000, said), again) != 0)
+        return false;
+    *out_ms = (uint64_t)seconds * 1000;
+    return true;
+}

@@ -11,12 +11,12 @@
 
 #include "pki/terms.h"
 
-#define CONDITION_WINDOWS_MAX WF_WINDOWS_MAX /* of one policy, once written out by days */
-#define CONDITION_HOURS_MAX 8                /* texts of hours */
-#define CONDITION_HOURS_TEXT 64              /* one of them, with its NUL */
-#define CONDITION_SOURCES_MAX WF_SOURCES_MAX /* prefixes */
-#define CONDITION_ATTESTED_TEXT 96           /* a condition on one attested fact, with its NUL */
-#define CONDITION_FACT_TEXT 64               /* an attested fact, with its NUL */
+#define CONDITION_WINDOWS_MAX WF_WINDOWS_MAX   /* of one policy, once written out by days */
+#define CONDITION_HOURS_MAX 8                  /* texts of hours */
+#define CONDITION_HOURS_TEXT 64                /* one of them, with its NUL */
+#define CONDITION_SOURCES_MAX WF_SOURCES_MAX   /* prefixes */
+#define CONDITION_ATTESTED_TEXT 96             /* a condition on one attested fact, with its NUL */
+#define CONDITION_FACT_TEXT (WF_AGENT_MAX + 1) /* an attested fact, with its NUL */
 /* What an identity says of the machine it runs on. Nobody proves it. */
 struct condition_posture {
     char os[CONDITION_FACT_TEXT]; /* lower case: "linux" */

@@ -2,6 +2,7 @@
 #include "controller/issue.h"
 #include "controller/operation.h"
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Room for the parts of a GrantsResult that come before the grants. */
@@ -152,6 +153,23 @@ static weft_err put_refusal(struct call *call)
                : err;
 }
 
+static void take_text(const char *from, char to[CONDITION_FACT_TEXT])
+{
+    snprintf(to, CONDITION_FACT_TEXT, "%s", from);
+}
+
+/* Who tells nothing meets no condition on it. */
+static void take_posture(const Weft__Wire__Posture *from, struct policy_facts *to)
+{
+    to->knows_posture = true;
+    if (from == NULL)
+        return;
+    take_text(from->os, to->posture.os);
+    take_text(from->os_version, to->posture.os_version);
+    take_text(from->arch, to->posture.arch);
+    take_text(from->agent, to->posture.agent);
+}
+
 weft_err op_grants(struct call *call)
 {
     struct controller *c = call->c;
@@ -184,7 +202,7 @@ weft_err op_grants(struct call *call)
         g.expiry = call->subject->not_after;
     g.epoch = store_next_epoch(c->home.store, call->now);
     g.thing = catalog_thing(&node);
-    g.facts.knows_posture = true;
+    take_posture(ask->posture, &g.facts);
 
     err = call_put_members(call, 2, MEMBERS_BUDGET);
     if (err == WEFT_OK)

@@ -10,10 +10,15 @@
 
 static weft_err add_service(struct call *call, const char *name, struct store_service *service)
 {
+    weft_err err;
+
     *service = (struct store_service){
         .id = wf_id_random(), .created = call->now, .mode = STORE_MODE_STREAM};
     memcpy(service->name, name, strlen(name) + 1);
-    return call_fail(call, store_service_add(call->c->home.store, service), "service", name);
+    err = store_service_add(call->c->home.store, service);
+    if (err == WEFT_OK)
+        err = call_changed(call, CATALOG_SERVICE, &service->id);
+    return call_fail(call, err, "service", name);
 }
 
 static weft_err add_side(struct call *call, const struct store_service *service, const char *word,

@@ -14,6 +14,7 @@
 #include "proto/base/log.h"
 #include "sdk/endpoint.h"
 #include "sdk/listener.h"
+#include "sdk/posture.h"
 #include "sdk/stream.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -282,6 +283,9 @@ weft_err wf_controller_fetch(weft_endpoint *e, const char *service, struct wf_wa
     wf_list_init(&fetch->waits);
 
     Weft__Wire__GrantsCall call = WEFT__WIRE__GRANTS_CALL__INIT;
+    struct wf_posture posture;
+    wf_posture_fill(&posture);
+    call.posture = &posture.message;
     char *names[] = {fetch->service};
     if (len > 0) {
         call.n_services = 1;

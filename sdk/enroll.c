@@ -6,6 +6,7 @@
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "sdk/endpoint.h"
+#include "sdk/posture.h"
 #include <stdlib.h>
 #include <string.h>
 #include <weft/weft.h>
@@ -98,6 +99,9 @@ static weft_err carry(struct pki_identity *identity, const char *life, const cha
         return err;
 
     Weft__Wire__GrantsCall call = WEFT__WIRE__GRANTS_CALL__INIT;
+    struct wf_posture posture;
+    wf_posture_fill(&posture);
+    call.posture = &posture.message;
     wf_buf arguments;
     wf_buf_init(&arguments, WF_CONTROL_MAX);
     union {

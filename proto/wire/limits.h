@@ -54,8 +54,8 @@
 #define WF_SIGNATURE_MAX 512u
 #define WF_PIN_LEN 32u /* SHA-256, of keys and of records */
 #define WF_TRUST_DOMAIN_MAX 128u
-#define WF_AGENT_MAX 64u
-#define WF_MAC_MIN 16u /* of a RESUME */
+#define WF_AGENT_MAX 64u /* and each text of a posture */
+#define WF_MAC_MIN 16u   /* of a RESUME */
 #define WF_MAC_MAX 64u
 #define WF_BUNDLE_KEYS_MAX 8u /* of each kind */
 #define WF_KEY_MAX 1024u      /* a SubjectPublicKeyInfo, DER */

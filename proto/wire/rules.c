@@ -493,6 +493,12 @@ void wf_rule_grants_call(struct wf_check *c, const void *message)
     is_count(c, "services", m->n_services, 0, WF_GRANTS_PREFETCH);
     for (size_t i = 0; i < m->n_services && c->err == WEFT_OK; i++)
         is_name(c, "services", m->services[i]);
+    if (m->posture != NULL) {
+        is_text(c, "posture.os", m->posture->os, WF_AGENT_MAX);
+        is_text(c, "posture.os_version", m->posture->os_version, WF_AGENT_MAX);
+        is_text(c, "posture.arch", m->posture->arch, WF_AGENT_MAX);
+        is_text(c, "posture.agent", m->posture->agent, WF_AGENT_MAX);
+    }
 }
 
 void wf_rule_grants_result(struct wf_check *c, const void *message)

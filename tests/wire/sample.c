@@ -173,7 +173,10 @@ static Weft__Wire__RenewCall renew_call = {BASE(renew_call), .csr = BYTES(some_b
                                            .proof = BYTES(some_bytes)};
 static Weft__Wire__RenewResult renew_result = {BASE(renew_result), ONE(chain, BLOBS),
                                                .bundle = RECORD};
-static Weft__Wire__GrantsCall grants_call = {BASE(grants_call), ONE(services, NAMES), .carry = 1};
+static Weft__Wire__Posture posture = {BASE(posture), .os = text, .os_version = text, .arch = text,
+                                      .agent = text};
+static Weft__Wire__GrantsCall grants_call = {BASE(grants_call), ONE(services, NAMES), .carry = 1,
+                                             .posture = &posture};
 static Weft__Wire__GrantsResult grants_result = {
     BASE(grants_result), ONE(grants, RECORDS), ONE(members, RECORDS), ONE(floors, RECORDS),
     .bundle = RECORD,    .refused_code = 9,    .refused_reason = text};

@@ -194,6 +194,10 @@ static const struct text_row {
     {"EnrollResult.name", NAME},
     {"EnrollResult.controllers", ADDRESS},
     {"GrantsCall.services", NAME},
+    {"GrantsCall.posture.os", AGENT},
+    {"GrantsCall.posture.os_version", AGENT},
+    {"GrantsCall.posture.arch", AGENT},
+    {"GrantsCall.posture.agent", AGENT},
     {"GrantsResult.refused_reason", REASON},
     {"ItemRefuse.reason", REASON},
 };

@@ -221,7 +221,7 @@ static void on_listener_closed(uv_handle_t *handle)
 }
 
 weft_err wf_http_small_open(uv_loop_t *loop, const struct wf_http_small_config *config,
-                             wf_http_small **out, wf_why *why)
+                            wf_http_small **out, wf_why *why)
 {
     struct sockaddr_storage sa;
     char text[WF_ADDRESS_TEXT];

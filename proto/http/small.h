@@ -24,7 +24,7 @@ struct wf_http_small_config {
 };
 
 weft_err wf_http_small_open(struct uv_loop_s *loop, const struct wf_http_small_config *config,
-                             wf_http_small **out, wf_why *why);
+                            wf_http_small **out, wf_why *why);
 uint16_t wf_http_small_port(const wf_http_small *server);
 /* Closes the listener and every connection; frees in the close callbacks. */
 void wf_http_small_close(wf_http_small *server);

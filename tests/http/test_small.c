@@ -24,8 +24,8 @@ static unsigned on_request(void *arg, const struct wf_http_head *head, wf_buf *b
 
 static int open_server(void **state)
 {
-    const struct wf_http_small_config config = {
-        .address = &(const wf_address){.host = "127.0.0.1"}, .request = on_request};
+    const struct wf_http_small_config config = {.address = &(const wf_address){.host = "127.0.0.1"},
+                                                .request = on_request};
     (void)state;
     assert_int_equal(uv_loop_init(&loop), 0);
     assert_int_equal(wf_http_small_open(&loop, &config, &server, NULL), WEFT_OK);

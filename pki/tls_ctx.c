@@ -197,7 +197,7 @@ static int on_verify(X509_STORE_CTX *store, void *arg)
  * own marks: both shares are sent, so that an older peer needs no second hello, and the hybrid is
  * preferred. None is const, as libssl's macro casts that away.
  */
-static bool set_groups(SSL_CTX *ctx)
+bool pki_tls_set_groups(SSL_CTX *ctx)
 {
     static char lists[][40] = {"*X25519MLKEM768/*X25519:P-256", "X25519MLKEM768:X25519:P-256",
                                "X25519:P-256"};
@@ -245,7 +245,7 @@ static weft_err ssl_ctx_make(const pki_key *key, const pki_chain *chain, SSL_CTX
         SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) != 1 ||
         SSL_CTX_set_num_tickets(ctx, 0) != 1 || SSL_CTX_set_max_early_data(ctx, 0) != 1 ||
         SSL_CTX_set_recv_max_early_data(ctx, 0) != 1 ||
-        SSL_CTX_set_ciphersuites(ctx, ciphers) != 1 || !set_groups(ctx) ||
+        SSL_CTX_set_ciphersuites(ctx, ciphers) != 1 || !pki_tls_set_groups(ctx) ||
         SSL_CTX_set1_sigalgs_list(ctx, signatures) != 1 ||
         SSL_CTX_set1_client_sigalgs_list(ctx, signatures) != 1)
         err = pki_openssl_fail(why, WEFT_EINTERNAL, "this OpenSSL can't do TLS as Weft needs it");

@@ -63,6 +63,8 @@ struct pki_tls {
     wf_why *why; /* borrowed for the call that is under way */
 };
 
+/* Key exchange: the post-quantum hybrid where libssl has it, X25519, P-256. tls_ctx.c. */
+bool pki_tls_set_groups(SSL_CTX *ctx);
 /* A client's offer of its one protocol; false without memory. tls_ctx.c. */
 bool pki_tls_offer(pki_tls *tls);
 /* Counts what comes in, for the bounds that libssl does not have; tls.c. */

@@ -64,7 +64,9 @@ weft_err pki_web_tls_new(pki_web *web, weft_err (*output)(void *arg, const uint8
 void pki_web_tls_free(pki_web_tls *tls); /* NULL is fine */
 /*
  * Offers ciphertext: borrowed until the next pki_web_tls_feed or _free, so call
- * pki_web_tls_read until it says *got = 0 before it goes away.
+ * pki_web_tls_read until it says *got = 0 before it goes away, or keep what
+ * pki_web_tls_left gives and feed that again. What is left of the feed before
+ * is forgotten.
  */
 void pki_web_tls_feed(pki_web_tls *tls, const uint8_t *data, size_t len);
 /* The part of what was fed last that libssl has not taken yet; valid as that is. */

@@ -38,7 +38,8 @@ struct wf_http_parser {
     uint64_t left; /* of the body or the chunk */
     bool no_body;  /* the next answer is to HEAD */
     weft_err broken;
-    wf_buf line; /* owned: the head, or a chunk's size line */
+    wf_buf line;      /* owned: the head, or a chunk's size line */
+    unsigned refusal; /* the status that tells a client why */
     struct wf_http_head head;
     const struct wf_http_handler *handler; /* borrowed: outlives us */
     void *arg;                             /* borrowed: outlives us */
@@ -54,6 +55,36 @@ static bool is_token_byte(uint8_t c)
     static const char marks[] = "!#$%&'*+-.^_`|~";
     return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
            (c != 0 && strchr(marks, c) != NULL);
+}
+
+/* "host", "host:port", "[v6]:port": RFC 9110 section 7.2, without percent-encoding. */
+bool wf_http_is_host(wf_span text)
+{
+    const uint8_t *at = text.data, *end = text.data + text.len;
+    const uint8_t *begin = at;
+    bool bracket = at < end && *at == '[';
+    if (bracket) {
+        for (at++; at < end && (is_digit(*at) || *at == ':' || *at == '.' ||
+                                ((*at | 0x20) >= 'a' && (*at | 0x20) <= 'f'));
+             at++)
+            ;
+        if (at == begin + 1 || at == end || *at++ != ']')
+            return false;
+    } else {
+        while (at < end && (is_digit(*at) || ((*at | 0x20) >= 'a' && (*at | 0x20) <= 'z') ||
+                            *at == '-' || *at == '.' || *at == '_'))
+            at++;
+    }
+    if (at == begin || at - begin > 255)
+        return false;
+    if (at == end)
+        return true;
+    if (*at++ != ':' || at == end || end - at > 5)
+        return false;
+    for (; at < end; at++)
+        if (!is_digit(*at))
+            return false;
+    return true;
 }
 
 bool wf_http_is_token(wf_span text)
@@ -117,6 +148,11 @@ void wf_http_parser_free(wf_http_parser *p)
     free(p);
 }
 
+unsigned wf_http_parser_refusal(const wf_http_parser *p)
+{
+    return p->refusal == 0 ? 400 : p->refusal;
+}
+
 void wf_http_parser_expect_no_body(wf_http_parser *p)
 {
     assert(p->side == WF_HTTP_ANSWERS);
@@ -133,6 +169,13 @@ static bool next_line(wf_span *rest, wf_span *line)
     *line = (wf_span){rest->data, len - 1};
     *rest = (wf_span){lf + 1, rest->len - len - 1};
     return memchr(line->data, '\r', line->len) == NULL;
+}
+
+/* "HTTP/d.d", whatever the digits. */
+static bool is_version(wf_span s)
+{
+    return s.len == 8 && memcmp(s.data, "HTTP/", 5) == 0 && is_digit(s.data[5]) &&
+           s.data[6] == '.' && is_digit(s.data[7]);
 }
 
 static bool version_minor(wf_span s, unsigned *minor)
@@ -157,14 +200,18 @@ static weft_err read_request_line(struct wf_http_head *h, wf_span line, wf_why *
     wf_span version = wf_span_of(b + 1, rest.len - h->target.len - 1);
     if (!wf_http_is_token(h->method) || h->method.len > 32)
         return wf_fail(why, WEFT_EPROTO, "HTTP method is no token");
+    h->status = is_version(version) ? 414 : 400;
     if (h->target.len == 0 || h->target.len > WF_HTTP_TARGET_MAX)
         return wf_fail(why, WEFT_ELIMIT, "HTTP target is empty or over %u bytes",
                        WF_HTTP_TARGET_MAX);
+    h->status = 400;
     for (size_t i = 0; i < h->target.len; i++)
         if (h->target.data[i] <= ' ' || h->target.data[i] >= 0x7f)
             return wf_fail(why, WEFT_EPROTO, "HTTP target holds a byte that must be escaped");
-    if (!version_minor(version, &h->minor))
+    if (!version_minor(version, &h->minor)) {
+        h->status = is_version(version) ? 505 : 400;
         return wf_fail(why, WEFT_EPROTO, "HTTP version is neither 1.0 nor 1.1");
+    }
     return WEFT_OK;
 }
 
@@ -185,8 +232,10 @@ static weft_err read_status_line(struct wf_http_head *h, wf_span line, wf_why *w
 
 static weft_err read_field(struct wf_http_head *h, wf_span line, wf_why *why)
 {
-    if (h->field_count == WF_HTTP_FIELDS_MAX)
+    if (h->field_count == WF_HTTP_FIELDS_MAX) {
+        h->status = h->is_request ? 431 : h->status;
         return wf_fail(why, WEFT_ELIMIT, "over %u HTTP fields", WF_HTTP_FIELDS_MAX);
+    }
     const uint8_t *colon = memchr(line.data, ':', line.len);
     if (colon == NULL)
         return wf_fail(why, WEFT_EPROTO, "HTTP field without a colon");
@@ -213,6 +262,28 @@ static size_t count_field(const struct wf_http_head *h, const char *name)
     return n;
 }
 
+/* Whether a Connection field lists the option (RFC 9110 section 7.6.1). */
+static bool connection_says(const struct wf_http_head *h, const char *option)
+{
+    for (size_t i = 0; i < h->field_count; i++) {
+        if (!span_is(h->fields[i].name, "connection"))
+            continue;
+        const uint8_t *at = h->fields[i].value.data, *end = at + h->fields[i].value.len;
+        while (at < end) {
+            const uint8_t *comma = memchr(at, ',', (size_t)(end - at));
+            const uint8_t *stop = comma != NULL ? comma : end, *last = stop;
+            while (at < last && (*at == ' ' || *at == '\t'))
+                at++;
+            while (last > at && (last[-1] == ' ' || last[-1] == '\t'))
+                last--;
+            if (span_is(wf_span_of(at, (size_t)(last - at)), option))
+                return true;
+            at = stop < end ? stop + 1 : end;
+        }
+    }
+    return false;
+}
+
 /* What the fields say about the body and the connection, or why they can't be believed. */
 static weft_err judge_fields(struct wf_http_head *h, wf_why *why)
 {
@@ -226,31 +297,36 @@ static weft_err judge_fields(struct wf_http_head *h, wf_why *why)
         h->has_length = true;
     }
     if (encodings == 1) {
-        if (h->minor == 0 || !span_is(wf_http_find(h, "transfer-encoding"), "chunked"))
+        if (h->minor == 0 || !span_is(wf_http_find(h, "transfer-encoding"), "chunked")) {
+            if (h->is_request && h->minor == 1)
+                h->status = 501;
             return wf_fail(why, WEFT_EPROTO,
                            "HTTP Transfer-Encoding other than \"chunked\" in 1.1");
+        }
         h->chunked = true;
     }
     if (count_field(h, "trailer") != 0)
         return wf_fail(why, WEFT_EPROTO, "HTTP trailers are not taken");
-    wf_span connection = wf_http_find(h, "connection");
-    h->keep_alive =
-        h->minor == 1 ? !span_is(connection, "close") : span_is(connection, "keep-alive");
+    h->keep_alive = h->minor == 1 ? !connection_says(h, "close") : connection_says(h, "keep-alive");
     if (!h->is_request)
         return WEFT_OK;
     if (count_field(h, "host") > 1 || (h->minor == 1 && count_field(h, "host") != 1))
         return wf_fail(why, WEFT_EPROTO, "HTTP request without exactly one Host");
     wf_span host = wf_http_find(h, "host");
-    for (size_t i = 0; i < host.len; i++)
-        if (!is_token_byte(host.data[i]) && strchr(":[]", host.data[i]) == NULL)
-            return wf_fail(why, WEFT_EPROTO, "HTTP Host holds a byte that no host has");
+    if (host.len != 0 && !wf_http_is_host(host))
+        return wf_fail(why, WEFT_EPROTO, "HTTP Host is none");
     if (h->target.data[0] == '/' || span_is(h->target, "*"))
         return WEFT_OK;
     /* absolute form must name the same host */
-    static const char scheme[] = "http://";
-    size_t skip = sizeof scheme - 1;
-    if (h->target.len <= skip || strncasecmp((const char *)h->target.data, scheme, skip) != 0)
-        return wf_fail(why, WEFT_EPROTO, "HTTP target is neither a path nor an http:// address");
+    static const char *const schemes[] = {"http://", "https://"};
+    size_t skip = 0;
+    for (size_t i = 0; i < 2; i++) {
+        size_t len = strlen(schemes[i]);
+        if (h->target.len > len && strncasecmp((const char *)h->target.data, schemes[i], len) == 0)
+            skip = len;
+    }
+    if (skip == 0)
+        return wf_fail(why, WEFT_EPROTO, "HTTP target is neither a path nor an http address");
     wf_span authority = wf_span_of(h->target.data + skip, h->target.len - skip);
     const uint8_t *slash = memchr(authority.data, '/', authority.len);
     if (slash != NULL)
@@ -266,6 +342,8 @@ static weft_err read_head(wf_http_parser *p, wf_why *why)
     struct wf_http_head *h = &p->head;
     memset(h, 0, sizeof *h);
     h->is_request = p->side == WF_HTTP_REQUESTS;
+    if (h->is_request)
+        h->status = 400;
     wf_span rest = wf_span_of(p->line.data, p->line.len), line;
     if (memchr(rest.data, 0, rest.len) != NULL)
         return wf_fail(why, WEFT_EPROTO, "HTTP head holds a NUL");
@@ -297,9 +375,10 @@ static weft_err message_end(wf_http_parser *p)
 static weft_err head_complete(wf_http_parser *p, bool *ended, wf_why *why)
 {
     weft_err err = read_head(p, why);
+    const struct wf_http_head *h = &p->head;
+    p->refusal = h->status;
     if (err != WEFT_OK)
         return err;
-    const struct wf_http_head *h = &p->head;
     bool answer = p->side == WF_HTTP_ANSWERS;
     if (answer && h->status < 200) {
         if (h->status == 101 || h->has_length || h->chunked)
@@ -307,9 +386,11 @@ static weft_err head_complete(wf_http_parser *p, bool *ended, wf_why *why)
         wf_buf_clear(&p->line); /* skipped; the real answer follows */
         return WEFT_OK;
     }
+    p->refusal = 413;
     if (h->has_length && h->length > p->body_max)
         return wf_fail(why, WEFT_ELIMIT, "HTTP body of %llu bytes is over the limit of %llu",
                        (unsigned long long)h->length, (unsigned long long)p->body_max);
+    p->refusal = 400;
     err = p->handler->head(p->arg, h);
     if (err != WEFT_OK)
         return err;
@@ -351,9 +432,11 @@ static weft_err read_chunk_size(wf_http_parser *p, wf_span line, wf_why *why)
             if (line.data[i] < ' ' || line.data[i] >= 0x7f)
                 return wf_fail(why, WEFT_EPROTO, "HTTP chunk extension holds a control byte");
     }
-    if (size > p->body_max - p->body_seen)
+    if (size > p->body_max - p->body_seen) {
+        p->refusal = 413;
         return wf_fail(why, WEFT_ELIMIT, "HTTP body is over the limit of %llu bytes",
                        (unsigned long long)p->body_max);
+    }
     p->left = size;
     p->state = size == 0 ? CHUNK_LAST : CHUNK_DATA;
     return WEFT_OK;
@@ -393,8 +476,12 @@ static weft_err step(wf_http_parser *p, const uint8_t *data, size_t len, size_t 
 
     switch (p->state) {
     case HEAD:
-        if (p->line.len + 1 > WF_HTTP_HEAD_MAX)
+        if (p->line.len == 0)
+            p->refusal = 400;
+        if (p->line.len + 1 > WF_HTTP_HEAD_MAX) {
+            p->refusal = memchr(p->line.data, '\n', p->line.len) != NULL ? 431 : 414;
             return wf_fail(why, WEFT_ELIMIT, "HTTP head is over %u bytes", WF_HTTP_HEAD_MAX);
+        }
         {
             size_t room = WF_HTTP_HEAD_MAX - p->line.len;
             err = gather(p, data, len < room ? len : room, SIZE_MAX, used, &whole, why);
@@ -484,75 +571,4 @@ weft_err wf_http_parser_finish(wf_http_parser *p, wf_why *why)
         return WEFT_OK;
     return wf_fail(why, p->state == BROKEN ? p->broken : WEFT_EPROTO,
                    "the connection ended in the middle of an HTTP message");
-}
-
-/* ---- writing */
-
-static bool is_plain(const char *text, uint8_t least)
-{
-    for (; *text != 0; text++)
-        if ((uint8_t)*text < least || (uint8_t)*text == 0x7f)
-            return false;
-    return true;
-}
-
-weft_err wf_http_put_request(wf_buf *out, const char *method, const char *target, const char *host,
-                             wf_why *why)
-{
-    if (!wf_http_is_token(wf_span_of(method, strlen(method))))
-        return wf_fail(why, WEFT_EINVAL, "\"%s\" is no HTTP method", method);
-    if (target[0] != '/' || !is_plain(target, '!') || strlen(target) > WF_HTTP_TARGET_MAX)
-        return wf_fail(why, WEFT_EINVAL,
-                       "the path must begin with / and hold no space or control byte");
-    if (!is_plain(host, '!'))
-        return wf_fail(why, WEFT_EINVAL, "the host holds a space or control byte");
-    weft_err err = wf_buf_printf(out, "%s %s HTTP/1.1\r\n", method, target);
-    return err == WEFT_OK ? wf_http_put_field(out, "Host", host, why) : err;
-}
-
-weft_err wf_http_put_answer(wf_buf *out, unsigned status)
-{
-    return wf_buf_printf(out, "HTTP/1.1 %u %s\r\n", status, wf_http_reason(status));
-}
-
-weft_err wf_http_put_field(wf_buf *out, const char *name, const char *value, wf_why *why)
-{
-    if (!wf_http_is_token(wf_span_of(name, strlen(name))))
-        return wf_fail(why, WEFT_EINVAL, "\"%s\" is no HTTP header name", name);
-    if (!is_plain(value, ' '))
-        return wf_fail(why, WEFT_EINVAL, "the value of header %s holds a control byte", name);
-    return wf_buf_printf(out, "%s: %s\r\n", name, value);
-}
-
-weft_err wf_http_put_end(wf_buf *out)
-{
-    return wf_buf_put_text(out, "\r\n");
-}
-
-const char *wf_http_reason(unsigned status)
-{
-    switch (status) {
-    case 200:
-        return "OK";
-    case 202:
-        return "Accepted";
-    case 400:
-        return "Bad Request";
-    case 404:
-        return "Not Found";
-    case 405:
-        return "Method Not Allowed";
-    case 408:
-        return "Request Timeout";
-    case 413:
-        return "Content Too Large";
-    case 431:
-        return "Request Header Fields Too Large";
-    case 500:
-        return "Internal Server Error";
-    case 503:
-        return "Service Unavailable";
-    default:
-        return "Status";
-    }
 }

@@ -26,7 +26,7 @@ struct wf_http_field {
 struct wf_http_head {
     bool is_request;
     wf_span method, target; /* request */
-    unsigned status;        /* answer: 100..599 */
+    unsigned status;        /* answer: 100..599; of no meaning in a request */
     unsigned minor;         /* 1.<minor>: 0 or 1 */
     struct wf_http_field fields[WF_HTTP_FIELDS_MAX];
     size_t field_count;
@@ -62,6 +62,9 @@ void wf_http_parser_expect_no_body(wf_http_parser *parser);
  */
 weft_err wf_http_parser_feed(wf_http_parser *parser, const uint8_t *data, size_t len, bool one,
                              size_t *taken, wf_why *why);
+/* After an error of feed, requests only: the status to refuse with (400, 413, 414, 431, 501, 505).
+ */
+unsigned wf_http_parser_refusal(const wf_http_parser *parser);
 /* The connection ended: that completes an answer without a length, and is WEFT_EPROTO elsewhere. */
 weft_err wf_http_parser_finish(wf_http_parser *parser, wf_why *why);
 
@@ -74,5 +77,6 @@ weft_err wf_http_put_field(wf_buf *out, const char *name, const char *value, wf_
 weft_err wf_http_put_end(wf_buf *out);       /* the empty line */
 const char *wf_http_reason(unsigned status); /* "Not Found" */
 bool wf_http_is_token(wf_span text);
+bool wf_http_is_host(wf_span text); /* "name", "name:port", "[v6]:port" */
 
 #endif

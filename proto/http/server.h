@@ -53,6 +53,7 @@ struct wf_http_limits {
 struct wf_http_server_config {
     const wf_address *address; /* copied; port 0 picks one */
     pki_web *tls;              /* counted; NULL: clear text, on loopback only (WEFT_EUSAGE) */
+    bool clear_anywhere;       /* clear text beyond loopback too: figures, if an operator says so */
     size_t body_max;           /* a larger body is 413; 0: any body is */
     /*
      * One request. The handler answers exactly once, from inside this call or

@@ -1,6 +1,6 @@
 #include "proto/node/metrics.h"
 #include "proto/base/address.h"
-#include "proto/http/small.h"
+#include "proto/http/server.h"
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,8 +8,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#define ANSWER_MAX (1024u * 1024u)
+
 struct wf_metrics {
-    wf_http_small *server; /* owned */
+    wf_http_server *server; /* owned */
     void (*collect)(void *arg, wf_buf *out);
     bool (*ready)(void *arg, wf_why *why);
     void *arg; /* borrowed: outlives us */
@@ -86,35 +88,49 @@ static void collect_process(wf_buf *out)
     wf_metric_gauge(out, "process_cpu_seconds_total", "Processor time used.", NULL, cpu);
 }
 
-static unsigned on_request(void *arg, const struct wf_http_head *head, wf_buf *body,
-                           const char **type)
+static bool is_path(wf_span path, const char *text)
 {
-    wf_metrics *m = arg;
+    return path.len == strlen(text) && memcmp(path.data, text, path.len) == 0;
+}
+
+/* Fills body and *type (static text), returns the status. */
+static unsigned figures(const wf_metrics *m, const struct wf_http_request *request, wf_buf *body,
+                        const char **type)
+{
     wf_why why = {""};
-    char path[32];
-    snprintf(path, sizeof path, "%.*s", (int)(head->target.len < 31 ? head->target.len : 31),
-             (const char *)head->target.data);
-    if (head->method.len != 3 || memcmp(head->method.data, "GET", 3) != 0) {
+    if (request->method.len != 3 || memcmp(request->method.data, "GET", 3) != 0) {
         wf_buf_put_text(body, "only GET\n");
         return 405;
     }
-    if (strcmp(path, "/metrics") == 0) {
+    if (is_path(request->path, "/metrics")) {
         *type = "text/plain; version=0.0.4; charset=utf-8";
         m->collect(m->arg, body);
         collect_process(body);
         return 200;
     }
-    if (strcmp(path, "/livez") == 0) {
+    if (is_path(request->path, "/livez")) {
         wf_buf_put_text(body, "ok\n");
         return 200;
     }
-    if (strcmp(path, "/readyz") == 0) {
+    if (is_path(request->path, "/readyz")) {
         bool ready = m->ready == NULL || m->ready(m->arg, &why);
         wf_buf_printf(body, "%s\n", ready ? "ok" : why.text);
         return ready ? 200 : 503;
     }
     wf_buf_put_text(body, "/metrics, /livez and /readyz are here\n");
     return 404;
+}
+
+static void on_request(void *arg, wf_http_exchange *exchange, const struct wf_http_request *request)
+{
+    const char *type = "text/plain; charset=utf-8";
+    wf_buf body;
+    wf_buf_init(&body, ANSWER_MAX);
+    unsigned status = figures(arg, request, &body, &type);
+    const struct wf_http_field field = {wf_span_of("Content-Type", 12),
+                                        wf_span_of(type, strlen(type))};
+    wf_http_answer(exchange, status, &field, 1, wf_span_of(body.data, body.len));
+    wf_buf_fini(&body);
 }
 
 weft_err wf_metrics_open(struct uv_loop_s *loop, const struct wf_metrics_config *config,
@@ -130,8 +146,14 @@ weft_err wf_metrics_open(struct uv_loop_s *loop, const struct wf_metrics_config 
     m->collect = config->collect;
     m->ready = config->ready;
     m->arg = config->arg;
-    struct wf_http_small_config server = {.address = &address, .request = on_request, .arg = m};
-    err = wf_http_small_open(loop, &server, &m->server, why);
+    struct wf_http_server_config server = {
+        .address = &address,
+        .clear_anywhere = true, /* the operator names the address; nothing secret is shown */
+        .request = on_request,
+        .arg = m,
+        .limits = {.connections = 32},
+    };
+    err = wf_http_server_open(loop, &server, &m->server, why);
     if (err != WEFT_OK) {
         free(m);
         return wf_wrap(why, err, "--metrics");
@@ -142,13 +164,13 @@ weft_err wf_metrics_open(struct uv_loop_s *loop, const struct wf_metrics_config 
 
 uint16_t wf_metrics_port(const wf_metrics *m)
 {
-    return wf_http_small_port(m->server);
+    return wf_http_server_port(m->server);
 }
 
 void wf_metrics_close(wf_metrics *m)
 {
     if (m == NULL)
         return;
-    wf_http_small_close(m->server); /* asks nothing of us any more */
+    wf_http_server_close(m->server); /* asks nothing of us any more */
     free(m);
 }

@@ -1,6 +1,6 @@
 /* The small HTTP server: what strangers and missing memory do to it. */
 #include "proto/base/clock.h"
-#include "proto/http/small.h"
+#include "proto/http/server.h"
 #include "tests/helpers/alloc.h"
 #include "tests/helpers/test.h"
 #include <arpa/inet.h>
@@ -13,29 +13,28 @@
 #include <uv.h>
 
 static uv_loop_t loop;
-static wf_http_small *server;
+static wf_http_server *server;
 
-static unsigned on_request(void *arg, const struct wf_http_head *head, wf_buf *body,
-                           const char **type)
+static void on_request(void *arg, wf_http_exchange *exchange, const struct wf_http_request *request)
 {
-    (void)arg, (void)head, (void)type;
-    return wf_buf_put_text(body, "hello\n") == WEFT_OK ? 200 : 500;
+    (void)arg, (void)request;
+    wf_http_answer(exchange, 200, NULL, 0, wf_span_of("hello\n", 6));
 }
 
 static int open_server(void **state)
 {
-    const struct wf_http_small_config config = {.address = &(const wf_address){.host = "127.0.0.1"},
-                                                .request = on_request};
+    const struct wf_http_server_config config = {
+        .address = &(const wf_address){.host = "127.0.0.1"}, .request = on_request};
     (void)state;
     assert_int_equal(uv_loop_init(&loop), 0);
-    assert_int_equal(wf_http_small_open(&loop, &config, &server, NULL), WEFT_OK);
+    assert_int_equal(wf_http_server_open(&loop, &config, &server, NULL), WEFT_OK);
     return 0;
 }
 
 static int close_server(void **state)
 {
     (void)state;
-    wf_http_small_close(server);
+    wf_http_server_close(server);
     assert_int_equal(uv_run(&loop, UV_RUN_DEFAULT), 0);
     assert_int_equal(uv_loop_close(&loop), 0);
     return 0;
@@ -44,7 +43,7 @@ static int close_server(void **state)
 static int connected(void)
 {
     struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons(wf_http_small_port(server)),
+                             .sin_port = htons(wf_http_server_port(server)),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
@@ -75,7 +74,7 @@ static bool read_to_end(int fd, char *out, size_t cap)
 
 static void assert_served(void)
 {
-    static const char request[] = "GET / HTTP/1.1\r\nHost: here\r\n\r\n";
+    static const char request[] = "GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n";
     char text[1024];
     int fd = connected();
     assert_int_equal(write(fd, request, sizeof request - 1), sizeof request - 1);

@@ -361,6 +361,7 @@ void conditions_say_open(const struct conditions *c, const struct policy_facts *
                          size_t cap)
 {
     char text[PKI_PREFIX_TEXT];
+    bool is_first = true;
 
     out[0] = '\0';
     if (!facts->knows_now && c->window_count > 0) {
@@ -380,7 +381,9 @@ void conditions_say_open(const struct conditions *c, const struct policy_facts *
     }
     for (unsigned i = 0; !facts->knows_posture && i < CONDITION_ATTESTED_COUNT; i++)
         if (c->attested[i][0] != '\0') {
-            append(out, cap, out[0] != '\0' ? " where " : "where ");
+            append(out, cap, out[0] != '\0' ? " " : "");
+            append(out, cap, is_first ? "where " : "and ");
+            is_first = false;
             append(out, cap, rows[i].key);
             append(out, cap, " is ");
             append(out, cap, c->attested[i]);

@@ -6,10 +6,12 @@
 #include "proto/base/file.h"
 #include "proto/base/text.h"
 #include "sdk/cli/cli.h"
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define NOTE_PAGES_MAX 8u /* a note is not worth more of them */
 #define TOKEN_LIFE_MAX_MS (30ull * 86400000ull)
 
 const struct wf_option cli_no_options[] = {{NULL, WF_OPTION_FLAG, NULL, NULL}};
@@ -90,9 +92,12 @@ static weft_err call_and_print(const struct wf_call_line *line, json_t *args, wf
 {
     char operation[64];
     json_t *result = NULL;
+    bool is_look = strstr(wf_line_command(line), " show") != NULL;
     operation_of(line, operation);
-    weft_err err = args != NULL ? cli_call(line, operation, args, &result, why) : WEFT_ENOMEM;
-    if (err == WEFT_OK)
+    weft_err err = args == NULL ? WEFT_ENOMEM
+                   : is_look    ? cli_call(line, operation, args, &result, why)
+                                : cli_act(line, operation, args, &result, why);
+    if (err == WEFT_OK && (is_look || !cli_say_dry_run(line, result)))
         cli_print(result, wf_line_flag(line, "json"));
     json_decref(result);
     json_decref(args);
@@ -106,8 +111,10 @@ static weft_err call_and_say_gone(const struct wf_call_line *line, json_t *args,
     char operation[64];
     json_t *result = NULL;
     operation_of(line, operation);
-    weft_err err = args != NULL ? cli_call(line, operation, args, &result, why) : WEFT_ENOMEM;
-    if (err == WEFT_OK && wf_line_flag(line, "json"))
+    weft_err err = args != NULL ? cli_act(line, operation, args, &result, why) : WEFT_ENOMEM;
+    if (err == WEFT_OK && cli_say_dry_run(line, result))
+        ;
+    else if (err == WEFT_OK && wf_line_flag(line, "json"))
         cli_print(result, true);
     else if (err == WEFT_OK)
         fprintf(stderr, "gone: %s\n", what);
@@ -160,8 +167,10 @@ static weft_err call_for_token(const struct wf_call_line *line, json_t *args, wf
     if (err == WEFT_OK)
         err = put_token_life(args, line, why);
     if (err == WEFT_OK)
-        err = cli_call(line, operation, args, &result, why);
+        err = cli_act(line, operation, args, &result, why);
     bool as_json = wf_line_flag(line, "json");
+    if (err == WEFT_OK && cli_say_dry_run(line, result))
+        goto done; /* a token of what isn't there would be of no use */
     if (err == WEFT_OK && (file != NULL || !as_json))
         err = give_token(result, "token", file, why);
     if (err == WEFT_OK && as_json) {
@@ -169,6 +178,7 @@ static weft_err call_for_token(const struct wf_call_line *line, json_t *args, wf
             json_object_del(result, "token"); /* it is where it was asked for, and nowhere else */
         cli_print(result, true);
     }
+done:
     json_decref(result);
     json_decref(args);
     return err;
@@ -176,14 +186,21 @@ static weft_err call_for_token(const struct wf_call_line *line, json_t *args, wf
 
 /* ---- the shapes of commands */
 
-/* A listing comes in pages (docs/operations.md): all of them, as one; *out is the caller's. */
-static weft_err fetch_list(const struct wf_call_line *line, const char *operation, json_t **out,
-                           wf_why *why)
+/*
+ * A listing comes in pages (docs/operations.md): all of them, as one; *out is
+ * the caller's. WEFT_ELIMIT: there are more pages.
+ */
+static weft_err fetch_list(const struct wf_call_line *line, const char *operation, unsigned pages,
+                           json_t **out, wf_why *why)
 {
     json_t *all = json_object(), *items = json_array(), *args = json_object();
     weft_err err = json_object_set(all, "items", items) == 0 ? WEFT_OK : WEFT_ENOMEM;
     for (bool more = true; more && err == WEFT_OK;) {
         json_t *page = NULL;
+        if (pages-- == 0) {
+            err = WEFT_ELIMIT;
+            break;
+        }
         err = cli_call(line, operation, args, &page, why);
         json_t *next = json_object_get(page, "next");
         more = json_is_string(next);
@@ -206,7 +223,7 @@ static weft_err run_list(const struct wf_call_line *line, wf_why *why)
     char operation[64];
     json_t *all = NULL;
     operation_of(line, operation);
-    weft_err err = fetch_list(line, operation, &all, why);
+    weft_err err = fetch_list(line, operation, UINT_MAX, &all, why);
     if (err == WEFT_OK)
         cli_print(all, wf_line_flag(line, "json"));
     json_decref(all);
@@ -246,10 +263,18 @@ static weft_err run_thing(const struct wf_call_line *line, wf_why *why)
     put_list(args, line, "roles", "roles", false);
     put_text(args, line, "mode", "mode");
     put_text(args, line, "rename", "new_name");
+    weft_err err = strncmp(wf_line_command(line), "service", 7) == 0
+                       ? cli_put_limits(args, line, why)
+                       : WEFT_OK;
+    if (err != WEFT_OK) {
+        json_decref(args);
+        return err;
+    }
     if (strstr(wf_line_command(line), " update") != NULL && json_object_size(args) < 2) {
         json_decref(args);
         return wf_fail(why, WEFT_EUSAGE, "nothing to change: give --roles%s or --rename",
-                       strncmp(wf_line_command(line), "service", 7) == 0 ? ", --mode" : "");
+                       strncmp(wf_line_command(line), "service", 7) == 0 ? ", --mode, a limit"
+                                                                         : "");
     }
     return call_and_print(line, args, why);
 }
@@ -292,7 +317,7 @@ static void note_if_idle(const struct wf_call_line *line, const json_t *policy, 
     bool all_of = semantic != NULL && strcmp(semantic, "allOf") == 0, fits = false;
     json_t *list = NULL, *item;
     size_t i;
-    if (fetch_list(line, operation, &list, NULL) != WEFT_OK)
+    if (fetch_list(line, operation, NOTE_PAGES_MAX, &list, NULL) != WEFT_OK)
         return;
     json_array_foreach(json_object_get(list, "items"), i, item) fits =
         fits || selectors_fit(json_object_get(policy, key), json_object_get(item, "roles"), all_of);
@@ -310,15 +335,16 @@ static weft_err run_policy(const struct wf_call_line *line, wf_why *why)
     put_text(args, line, "semantic", "semantic");
     put_list(args, line, "identity-roles", "identity_roles", true);
     put_list(args, line, "service-roles", "service_roles", true);
+    cli_put_conditions(args, line);
     if (creates && wf_line_text(line, "type") == NULL)
         err = wf_fail(why, WEFT_EUSAGE, "--type dial or bind is needed");
     else if (!creates && json_object_size(args) < 2)
         err = wf_fail(why, WEFT_EUSAGE,
-                      "nothing to change: give --type, --identity-roles, --service-roles or "
-                      "--semantic");
+                      "nothing to change: give --type, --identity-roles, --service-roles, "
+                      "--semantic or a condition");
     if (err == WEFT_OK)
-        err = cli_call(line, creates ? "policy.create" : "policy.update", args, &result, why);
-    if (err == WEFT_OK) {
+        err = cli_act(line, creates ? "policy.create" : "policy.update", args, &result, why);
+    if (err == WEFT_OK && !cli_say_dry_run(line, result)) {
         cli_print(result, wf_line_flag(line, "json"));
         note_if_idle(line, result, "identity_roles", "identity.list", "identity");
         note_if_idle(line, result, "service_roles", "service.list", "service");
@@ -350,6 +376,7 @@ static weft_err run_explain(const struct wf_call_line *line, wf_why *why)
     json_t *args =
         json_pack("{s:s, s:s, s:s}", "identity", wf_line_arg(line, 0), "service",
                   wf_line_arg(line, 1), "type", wf_line_flag(line, "bind") ? "bind" : "dial");
+    cli_put_facts(args, line);
     weft_err err = cli_call(line, "explain", args, &result, why);
     json_decref(args);
     if (err != WEFT_OK)
@@ -392,8 +419,12 @@ static weft_err run_share(const struct wf_call_line *line, wf_why *why)
         (err = check_token_file(dial, why)) != WEFT_OK)
         return err;
     json_t *args = json_pack("{s:s}", "name", name);
-    err = cli_call(line, "share", args, &result, why);
+    err = cli_act(line, "share", args, &result, why);
     json_decref(args);
+    if (err == WEFT_OK && cli_say_dry_run(line, result)) {
+        json_decref(result);
+        return WEFT_OK;
+    }
     if (err == WEFT_OK)
         err = give_token(result, "host_token", host, why);
     if (err == WEFT_OK)
@@ -422,33 +453,53 @@ static weft_err run_share(const struct wf_call_line *line, wf_why *why)
         NULL, WF_OPTION_FLAG, NULL, NULL                                                           \
     }
 
+#define DRY_ROW                                                                                    \
+    {                                                                                              \
+        "dry-run", WF_OPTION_FLAG, NULL, "changes nothing, and says what it would do"              \
+    }
+#define LIMIT_ROWS                                                                                 \
+    {"max-sessions", WF_OPTION_TEXT, "N", "live sessions at one host; 0: any number"},             \
+        {"max-sessions-per-identity", WF_OPTION_TEXT, "N", "of one dialer at one host"},           \
+        {"idle", WF_OPTION_TEXT, "TIME", "a session without data ends then, such as 10m"},         \
+    {                                                                                              \
+        "max-age", WF_OPTION_TEXT, "TIME", "every session ends then, such as 8h"                   \
+    }
+
 static const struct wf_option json_only[] = {JSON_ROW, END_ROW};
+static const struct wf_option act_only[] = {DRY_ROW, JSON_ROW, END_ROW};
 static const struct wf_option identity_create[] = {
     {"roles", WF_OPTION_TEXT, "A,B", "role attributes"},
     {"enroll", WF_OPTION_TEXT, "HOW", "ott, the default; ottca and ca are not built yet"},
     {"token-out", WF_OPTION_TEXT, "FILE", "write the one-time token here instead of stdout"},
     {"token-life", WF_OPTION_TEXT, "TIME", "how long the token can be redeemed, such as 24h"},
+    DRY_ROW,
     JSON_ROW,
     END_ROW};
 static const struct wf_option token_only[] = {
     {"token-out", WF_OPTION_TEXT, "FILE", "write the one-time token here instead of stdout"},
     {"token-life", WF_OPTION_TEXT, "TIME", "how long the token can be redeemed, such as 24h"},
+    DRY_ROW,
     JSON_ROW,
     END_ROW};
 static const struct wf_option identity_update[] = {
     {"roles", WF_OPTION_TEXT, "A,B", "the role attributes from now on"},
     {"rename", WF_OPTION_TEXT, "NAME", "a new name"},
+    DRY_ROW,
     JSON_ROW,
     END_ROW};
 static const struct wf_option service_create[] = {
     {"roles", WF_OPTION_TEXT, "A,B", "role attributes"},
     {"mode", WF_OPTION_TEXT, "MODE", "stream, the default; parcel and both change nothing yet"},
+    LIMIT_ROWS,
+    DRY_ROW,
     JSON_ROW,
     END_ROW};
 static const struct wf_option service_update[] = {
     {"roles", WF_OPTION_TEXT, "A,B", "the role attributes from now on"},
     {"mode", WF_OPTION_TEXT, "MODE", "stream; parcel and both change nothing yet"},
     {"rename", WF_OPTION_TEXT, "NAME", "a new name"},
+    LIMIT_ROWS,
+    DRY_ROW,
     JSON_ROW,
     END_ROW};
 static const struct wf_option policy_fields[] = {
@@ -456,18 +507,31 @@ static const struct wf_option policy_fields[] = {
     {"identity-roles", WF_OPTION_TEXT, "LIST", "such as 'role:ci,deploy-bot' or '#ci,@deploy-bot'"},
     {"service-roles", WF_OPTION_TEXT, "LIST", "such as 'jenkins' or 'role:prod'"},
     {"semantic", WF_OPTION_TEXT, "HOW", "anyOf (the default) or allOf, for the # roles"},
+    {"hours", WF_OPTION_LIST, "HOURS", "only then, UTC: 'mon-fri 08:00-18:00'; any: at all hours"},
+    {"source", WF_OPTION_LIST, "PREFIX", "only from there: 10.0.0.0/8; any: from anywhere"},
+    {"os", WF_OPTION_LIST, "NAME", "only where the dialer says it runs this, such as linux"},
+    {"os-version-min", WF_OPTION_LIST, "VERSION", "only where it says so much, such as 5.10"},
+    DRY_ROW,
     JSON_ROW,
     END_ROW};
 static const struct wf_option explain_options[] = {
-    {"bind", WF_OPTION_FLAG, NULL, "may it host, instead of dial"}, JSON_ROW, END_ROW};
+    {"bind", WF_OPTION_FLAG, NULL, "may it host, instead of dial"},
+    {"at", WF_OPTION_TEXT, "TIME", "at this time, such as 2026-11-20T16:30:00Z"},
+    {"from", WF_OPTION_TEXT, "ADDRESS", "from this address"},
+    {"os", WF_OPTION_TEXT, "NAME", "saying that it runs this"},
+    {"os-version", WF_OPTION_TEXT, "VERSION", "of this version"},
+    JSON_ROW,
+    END_ROW};
 static const struct wf_option admin_add[] = {
     {"rights", WF_OPTION_TEXT, "LIST",
      "full (the default), read, or such as 'read,services:write'"},
+    DRY_ROW,
     JSON_ROW,
     END_ROW};
 static const struct wf_option share_options[] = {
     {"host-token", WF_OPTION_TEXT, "FILE", "where the host's token goes (NAME-host.jwt)"},
     {"dial-token", WF_OPTION_TEXT, "FILE", "where the dialer's token goes (NAME-dial.jwt)"},
+    DRY_ROW,
     JSON_ROW,
     END_ROW};
 
@@ -477,11 +541,15 @@ static const struct wf_option share_options[] = {
     }
 #define GONE(command, argument, help)                                                              \
     {                                                                                              \
-        command, argument, help, NULL, json_only, 1, 1, run_gone                                   \
+        command, argument, help, NULL, act_only, 1, 1, run_gone                                    \
+    }
+#define SHOW(command, help)                                                                        \
+    {                                                                                              \
+        command, "NAME", help, NULL, json_only, 1, 1, run_named                                    \
     }
 #define NAMED(command, help)                                                                       \
     {                                                                                              \
-        command, "NAME", help, NULL, json_only, 1, 1, run_named                                    \
+        command, "NAME", help, NULL, act_only, 1, 1, run_named                                     \
     }
 
 const struct wf_command cli_admin_commands[] = {
@@ -491,7 +559,7 @@ const struct wf_command cli_admin_commands[] = {
      "weft identity create ci-bot --roles ci --token-out ci-bot.jwt", identity_create, 1, 1,
      run_identity_create},
     LIST("identity", "all identities"),
-    NAMED("identity show", "one identity"),
+    SHOW("identity show", "one identity"),
     {"identity update", "NAME", "changes roles or name",
      "weft identity update ci-bot --roles ci,prod", identity_update, 1, 1, run_thing},
     NAMED("identity disable", "cuts an identity everywhere, until it is enabled"),
@@ -502,19 +570,19 @@ const struct wf_command cli_admin_commands[] = {
     {"service create", "NAME", "a service that identities can be allowed to dial and bind",
      "weft service create jenkins", service_create, 1, 1, run_thing},
     LIST("service", "all services"),
-    NAMED("service show", "one service"),
+    SHOW("service show", "one service"),
     {"service update", "NAME", "changes roles, mode or name", NULL, service_update, 1, 1,
      run_thing},
     GONE("service delete", "NAME", "deletes a service; one made later under its name is another"),
     {"allow", "WHO dial|bind WHAT", "a policy in one line", "weft allow role:ci dial jenkins",
-     json_only, 3, 3, run_allow},
+     act_only, 3, 3, run_allow},
     {"disallow", "WHO dial|bind WHAT", "undoes allow", "weft disallow role:ci dial jenkins",
-     json_only, 3, 3, run_allow},
+     act_only, 3, 3, run_allow},
     {"policy create", "NAME", "a policy in full",
      "weft policy create ci --type dial --identity-roles role:ci --service-roles jenkins",
      policy_fields, 1, 1, run_policy},
     LIST("policy", "all policies"),
-    NAMED("policy show", "one policy"),
+    SHOW("policy show", "one policy"),
     {"policy update", "NAME", "changes a policy", NULL, policy_fields, 1, 1, run_policy},
     GONE("policy delete", "NAME", "deletes a policy"),
     {"admin add", "IDENTITY", "lets an identity administer, or changes what it may",
@@ -526,7 +594,7 @@ const struct wf_command cli_admin_commands[] = {
     {"router create", "NAME", "a router and its one-time token",
      "weft router create r1 --token-out r1.jwt", token_only, 1, 1, run_token},
     LIST("router", "all routers"),
-    NAMED("router show", "one router"),
+    SHOW("router show", "one router"),
     NAMED("router disable", "expels a router, until it is enabled"),
     NAMED("router enable", "lets a disabled router back in"),
     GONE("router delete", "NAME", "expels a router, for good"),

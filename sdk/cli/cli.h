@@ -44,6 +44,20 @@ weft_err cli_call(const struct wf_call_line *line, const char *operation, json_t
 weft_err cli_call_as(const char *identity, const char *controller, const char *operation,
                      json_t *args, json_t **result, wf_why *why);
 
+/* policy.c */
+
+/* --hours, --source, --os, --os-version-min, as policy.* takes them. */
+void cli_put_conditions(json_t *args, const struct wf_call_line *line);
+/* --max-sessions and the like, as service.* takes them. WEFT_EUSAGE. */
+weft_err cli_put_limits(json_t *args, const struct wf_call_line *line, wf_why *why);
+/* --at, --from, --os, --os-version, as explain takes them. */
+void cli_put_facts(json_t *args, const struct wf_call_line *line);
+/* cli_call for what changes something: with --dry-run it only tells what it would do. */
+weft_err cli_act(const struct wf_call_line *line, const char *operation, json_t *args,
+                 json_t **result, wf_why *why);
+/* With --dry-run: prints what would be, and says true. */
+bool cli_say_dry_run(const struct wf_call_line *line, json_t *result);
+
 /* reach.c */
 
 /* --timeout in ms, or fallback_ms when absent; one that leaves no time is refused. WEFT_EUSAGE. */

@@ -30,7 +30,7 @@ import threading
 import time
 import traceback
 
-SOURCE = os.environ.get("WEFT_SOURCE", os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+SOURCE = os.environ.get("WEFT_TREE", os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 BIN = os.environ.get("WEFT_BIN", os.path.join(SOURCE, "build", "release", "bin"))
 BUILD = os.path.dirname(os.path.abspath(BIN))
 STEP_SECONDS = 120

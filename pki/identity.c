@@ -4,6 +4,7 @@
  * them is wiped before it is freed.
  */
 #include "pki/identity.h"
+#include "pki/identity_key.h"
 #include "pki/internal.h"
 #include "pki/json.h"
 #include "proto/base/file.h"
@@ -15,11 +16,8 @@
 
 #define IDENTITY_VERSION 1
 #define KEY_FILE_MAX 16384u
-#define KEY_REF_MAX 4096u
 #define CARRY_MAX 1024u /* records of one sort */
 #define LOCK_WAIT_MS 10000u
-
-static const char file_prefix[] = "file:";
 
 static const struct {
     enum pki_kind kind;
@@ -84,11 +82,6 @@ static bool span_is(wf_span text, const char *word)
     return text.len == strlen(word) && memcmp(text.data, word, text.len) == 0;
 }
 
-static bool span_starts(wf_span text, const char *prefix)
-{
-    return text.len >= strlen(prefix) && memcmp(text.data, prefix, strlen(prefix)) == 0;
-}
-
 static weft_err take_who(json_t *json, struct pki_identity *out, wf_why *why)
 {
     wf_span domain, kind, id, name;
@@ -122,77 +115,11 @@ static weft_err take_who(json_t *json, struct pki_identity *out, wf_why *why)
     return WEFT_OK;
 }
 
-/* The key file's path: a relative one is beside the identity file. The caller frees it. */
-static weft_err key_path(const char *ref, const char *path, char **out, wf_why *why)
-{
-    char *joined;
-    if (ref[0] == '/') {
-        joined = strdup(ref);
-    } else if (path == NULL) {
-        return wf_fail(why, WEFT_ECREDENTIAL,
-                       "the key's path is relative, but the identity is no file: write it "
-                       "absolute (file:/...)");
-    } else {
-        const char *slash = strrchr(path, '/');
-        size_t folder = slash == NULL ? 0 : (size_t)(slash + 1 - path);
-        size_t size = folder + 2 + strlen(ref) + 1;
-        joined = malloc(size);
-        if (joined != NULL) {
-            memcpy(joined, path, folder);
-            /* "./" so that no name reads as anything but a name. */
-            memcpy(joined + folder, "./", 2);
-            memcpy(joined + folder + 2, ref, strlen(ref) + 1);
-        }
-    }
-    if (joined == NULL)
-        return wf_fail(why, WEFT_ENOMEM, "no memory for a path");
-    *out = joined;
-    return WEFT_OK;
-}
-
-static weft_err load_key_file(const char *ref, const char *path, pki_key **out, wf_why *why)
-{
-    char *key_file = NULL;
-    wf_buf pem;
-    weft_err err = key_path(ref, path, &key_file, why);
-    if (err != WEFT_OK)
-        return err;
-    wf_buf_init(&pem, KEY_FILE_MAX);
-    err = wf_file_read_secret(key_file, &pem, why);
-    if (err != WEFT_OK) {
-        err = wf_wrap(why, err, "the identity's key file");
-        goto out;
-    }
-    err = pki_key_from_pem(wf_span_of(pem.data, pem.len), NULL, out, why);
-    if (err != WEFT_OK)
-        err = wf_wrap(why, err, "the identity's key file %s", key_file);
-out:
-    wf_buf_wipe(&pem);
-    free(key_file);
-    return err;
-}
-
 static weft_err take_key(json_t *json, const char *path, struct pki_identity *out, wf_why *why)
 {
     wf_span key;
     weft_err err = pki_json_text(json, "key", KEY_FILE_MAX, &key, why);
-    if (err != WEFT_OK)
-        return err;
-    if (span_starts(key, "pkcs11:")) {
-        return wf_fail(why, WEFT_ECREDENTIAL,
-                       "this build can't use keys in PKCS#11 tokens: enroll with a key inline or "
-                       "in a file");
-    }
-    if (!span_starts(key, file_prefix)) {
-        err = pki_key_from_pem(key, NULL, &out->key, why);
-        return err == WEFT_OK ? err : wf_wrap(why, err, "the field \"key\"");
-    }
-    if (key.len == strlen(file_prefix) || key.len > KEY_REF_MAX)
-        return wf_fail(why, WEFT_ECREDENTIAL, "the field \"key\" names no file");
-    out->key_ref = strndup((const char *)key.data, key.len);
-    if (out->key_ref == NULL)
-        return wf_fail(why, WEFT_ENOMEM, "no memory for a path");
-    return load_key_file(out->key_ref + strlen(file_prefix), path, &out->key, why);
+    return err == WEFT_OK ? pki_identity_take_key(key, path, out, why) : err;
 }
 
 /* The certificate must be this very identity's, for this very key. */
@@ -413,17 +340,15 @@ static weft_err put_field(const char *name, const char *text, wf_buf *out)
 
 static weft_err put_key(const struct pki_identity *identity, wf_buf *out)
 {
-    if (identity->key_ref != NULL)
-        return put_field("key", identity->key_ref, out);
-    wf_buf pem;
-    wf_buf_init(&pem, KEY_FILE_MAX);
-    weft_err err = wf_buf_reserve(&pem, KEY_FILE_MAX);
+    wf_buf value;
+    wf_buf_init(&value, KEY_FILE_MAX);
+    weft_err err = wf_buf_reserve(&value, KEY_FILE_MAX);
     if (err == WEFT_OK)
-        err = pki_key_put_pem(identity->key, NULL, &pem);
-    const char *text = err == WEFT_OK ? wf_buf_cstr(&pem) : NULL;
+        err = pki_identity_put_key(identity, &value, NULL);
+    const char *text = err == WEFT_OK ? wf_buf_cstr(&value) : NULL;
     if (err == WEFT_OK)
         err = text == NULL ? WEFT_ENOMEM : put_field("key", text, out);
-    wf_buf_wipe(&pem);
+    wf_buf_wipe(&value);
     return err;
 }
 

@@ -15,8 +15,9 @@ struct pki_identity {
     wf_id id;
     char name[WF_NAME_MAX + 1];
     char domain[PKI_DOMAIN_MAX + 1];
-    pki_key *key;     /* owned */
-    char *key_ref;    /* owned; "file:..." when the key is elsewhere, else NULL: inline */
+    pki_key *key;    /* owned */
+    char *key_ref;   /* owned; "file:..." or "pkcs11:..." when the key is elsewhere, NULL: inline */
+    bool key_sealed; /* inline, under a passphrase: so it is written again */
     pki_chain *chain; /* owned */
     wf_buf bundle;    /* owned: encoded Signed */
     wf_address controllers[PKI_CONTROLLERS_MAX];
@@ -33,12 +34,15 @@ struct pki_identity {
 
 void pki_identity_init(struct pki_identity *identity);
 void pki_identity_fini(struct pki_identity *identity); /* wipes */
+/* A copy for another thread, with all that renewing needs: key, certificate, bundle, floors. */
+weft_err pki_identity_dup(const struct pki_identity *identity, struct pki_identity *out);
 
 /*
  * From the text of a file. Strict: unknown fields, wrong types, a key that does
  * not fit the certificate are refused. out need not be initialised and is
  * untouched on failure; the caller ends it with fini. A key file must be named
- * absolutely here. WEFT_ECREDENTIAL.
+ * absolutely here. A key under a passphrase is opened with the first line of the
+ * file that $WEFT_KEY_PASSPHRASE_FILE names; nobody is asked. WEFT_ECREDENTIAL.
  */
 weft_err pki_identity_parse(wf_span json, struct pki_identity *out, wf_why *why);
 /*

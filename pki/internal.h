@@ -28,6 +28,8 @@ weft_err pki_openssl_fail(wf_why *why, weft_err err, const char *format, ...)
 bool pki_spki_kind(wf_span spki, enum pki_key_kind *out);
 /* Parses an SPKI of one of the three kinds, all bytes consumed. WEFT_ECREDENTIAL, WEFT_ENOMEM. */
 weft_err pki_evp_from_spki(wf_span spki, EVP_PKEY **out, wf_why *why);
+/* A key from OpenSSL's, which is taken also on failure. WEFT_ECREDENTIAL, WEFT_ENOMEM. */
+weft_err pki_key_wrap(EVP_PKEY *evp, pki_key **out, wf_why *why);
 /* Borrowed: as long as key; take a reference with EVP_PKEY_up_ref. */
 EVP_PKEY *pki_key_evp(const pki_key *key);
 /* Borrowed: as long as key. */

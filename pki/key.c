@@ -93,8 +93,7 @@ weft_err pki_evp_from_spki(wf_span spki, EVP_PKEY **out, wf_why *why)
     return WEFT_OK;
 }
 
-/* Wraps evp, which is taken also on failure. */
-static weft_err key_wrap(EVP_PKEY *evp, pki_key **out, wf_why *why)
+weft_err pki_key_wrap(EVP_PKEY *evp, pki_key **out, wf_why *why)
 {
     weft_err err;
     pki_key *key = calloc(1, sizeof *key);
@@ -143,7 +142,51 @@ weft_err pki_key_new(enum pki_key_kind kind, pki_key **out, wf_why *why)
     }
     if (evp == NULL)
         return pki_openssl_fail(why, WEFT_EINTERNAL, "a key can't be made");
-    return key_wrap(evp, out, why);
+    return pki_key_wrap(evp, out, why);
+}
+
+weft_err pki_key_dup(const pki_key *key, pki_key **out)
+{
+    pki_key *copy = malloc(sizeof *copy);
+    if (copy == NULL)
+        return WEFT_ENOMEM;
+    *copy = *key;
+    if (EVP_PKEY_up_ref(copy->evp) != 1) {
+        free(copy);
+        return WEFT_EINTERNAL;
+    }
+    *out = copy;
+    return WEFT_OK;
+}
+
+weft_err pki_key_agree(const pki_key *key, wf_span spki, wf_buf *secret, wf_why *why)
+{
+    enum pki_key_kind kind;
+    EVP_PKEY *other = NULL;
+    EVP_PKEY_CTX *ctx = NULL;
+    size_t len = 0;
+    if (!pki_spki_kind(spki, &kind) || kind != key->kind || kind == PKI_KEY_ED25519)
+        return wf_fail(why, WEFT_ECREDENTIAL, "only two keys of P-256 or of P-384 agree");
+    weft_err err = pki_evp_from_spki(spki, &other, why);
+    if (err != WEFT_OK)
+        return err;
+    ctx = EVP_PKEY_CTX_new(key->evp, NULL);
+    if (ctx == NULL || EVP_PKEY_derive_init(ctx) != 1 ||
+        EVP_PKEY_derive_set_peer(ctx, other) != 1 || EVP_PKEY_derive(ctx, NULL, &len) != 1) {
+        err = pki_openssl_fail(why, WEFT_ECREDENTIAL, "the key agrees on no secret");
+        goto out;
+    }
+    err = wf_buf_reserve(secret, len);
+    if (err != WEFT_OK)
+        goto out;
+    if (EVP_PKEY_derive(ctx, secret->data + secret->len, &len) != 1)
+        err = pki_openssl_fail(why, WEFT_ECREDENTIAL, "the key agrees on no secret");
+    else
+        secret->len += len;
+out:
+    EVP_PKEY_CTX_free(ctx);
+    EVP_PKEY_free(other);
+    return err;
 }
 
 void pki_key_free(pki_key *key)
@@ -171,7 +214,7 @@ static weft_err key_from_pkcs8(PKCS8_PRIV_KEY_INFO *info, pki_key **out, wf_why 
     if (evp == NULL)
         return pki_openssl_fail(why, WEFT_ECREDENTIAL, "the private key can't be read");
     pki_key *key = NULL;
-    weft_err err = key_wrap(evp, &key, why);
+    weft_err err = pki_key_wrap(evp, &key, why);
     if (err != WEFT_OK)
         return err;
     if (!halves_fit(key->evp)) {

@@ -93,6 +93,40 @@ static weft_err keep_result(const char *home, const Weft__Wire__EnrollResult *re
     return err;
 }
 
+static weft_err key_from_line(const struct wf_call_line *line, struct wf_enroll_config *config,
+                              wf_why *why)
+{
+    static const struct {
+        const char *word;
+        enum pki_key_kind kind;
+    } kinds[] = {{"p256", PKI_KEY_P256}, {"p384", PKI_KEY_P384}, {"ed25519", PKI_KEY_ED25519}};
+    const char *key = wf_line_text(line, "key"), *kind = wf_line_text(line, "key-kind");
+    const char *passphrase = wf_line_text(line, "key-passphrase-file");
+    size_t i = 0;
+
+    config->key_kind = PKI_KEY_P256;
+    if (key != NULL && strncmp(key, "pkcs11:", 7) == 0) {
+        if (kind != NULL)
+            return wf_fail(why, WEFT_EUSAGE, "--key-kind: a key in a token has its kind there");
+        config->key_path = key;
+        return WEFT_OK;
+    }
+    if (key != NULL && (strncmp(key, "file:", 5) != 0 || key[5] == '\0'))
+        return wf_fail(why, WEFT_EUSAGE, "--key: '%.60s' is no key: say file:PATH or pkcs11:URI",
+                       key);
+    config->key_path = key;
+    while (kind != NULL && i < 3 && strcmp(kind, kinds[i].word) != 0)
+        i++;
+    if (i == 3)
+        return wf_fail(why, WEFT_EUSAGE, "--key-kind: say p256, p384 or ed25519");
+    config->key_kind = kinds[i].kind;
+    /* pki reads the variable, as every later start will. */
+    config->key_sealed = passphrase != NULL;
+    if (passphrase != NULL && setenv("WEFT_KEY_PASSPHRASE_FILE", passphrase, 1) != 0)
+        return wf_fail(why, WEFT_ENOMEM, "no memory for a path");
+    return WEFT_OK;
+}
+
 static weft_err enroll(const struct wf_call_line *line, wf_why *why)
 {
     char identity_path[MAIN_PATH_MAX], address[WF_ADDRESS_TEXT];
@@ -127,7 +161,9 @@ static weft_err enroll(const struct wf_call_line *line, wf_why *why)
     enrollment.token_len = token.len;
     enrollment.out = identity_path;
     enrollment.kind = PKI_ROUTER;
-    enrollment.key_kind = PKI_KEY_P256;
+    err = key_from_line(line, &enrollment, why);
+    if (err != WEFT_OK)
+        goto out;
     enrollment.addresses = config.advertise;
     enrollment.address_count = config.advertise_count;
     err = wf_enroll(&enrollment, NULL, &result, why);
@@ -440,6 +476,10 @@ static const struct wf_option enroll_options[] = {
     {"home", WF_OPTION_TEXT, "DIR", "the router's folder; made if it isn't there"},
     {"listen", WF_OPTION_TEXT, "HOST:PORT", "where to listen (default 127.0.0.1:9339)"},
     {"advertise", WF_OPTION_LIST, "HOST:PORT", "where others reach it (default: as listen)"},
+    {"key", WF_OPTION_TEXT, "KEY",
+     "where it is: file:PATH (made if absent) or pkcs11:URI (inside)"},
+    {"key-kind", WF_OPTION_TEXT, "KIND", "of a key that is made: p256, p384 or ed25519 (p256)"},
+    {"key-passphrase-file", WF_OPTION_TEXT, "FILE", "its first line encrypts a key that is made"},
     {NULL, WF_OPTION_FLAG, NULL, NULL},
 };
 static const struct wf_option run_options[] = {

@@ -48,6 +48,7 @@ static weft_err enroll_first(const char *token_path, struct pki_identity *out, w
             .out = path,
             .kind = PKI_IDENTITY,
             .key_kind = PKI_KEY_P256,
+            .key_sealed = getenv("WEFT_KEY_PASSPHRASE_FILE") != NULL,
         };
         err = wf_enroll(&config, out, NULL, why);
         if (err == WEFT_OK)

@@ -146,21 +146,41 @@ static void warn_if_large(const struct pki_identity *identity)
 
 /* ---- enrolling */
 
-static weft_err read_key(const char *key, struct wf_enroll_config *config, wf_why *why)
+static weft_err read_kind(const char *word, struct wf_enroll_config *config, wf_why *why)
 {
-    config->key_kind = PKI_KEY_P256;
-    if (key == NULL || strcmp(key, "p256") == 0)
-        return WEFT_OK;
-    if (strcmp(key, "p384") == 0)
+    if (strcmp(word, "p256") == 0)
+        config->key_kind = PKI_KEY_P256;
+    else if (strcmp(word, "p384") == 0)
         config->key_kind = PKI_KEY_P384;
-    else if (strcmp(key, "ed25519") == 0)
+    else if (strcmp(word, "ed25519") == 0)
         config->key_kind = PKI_KEY_ED25519;
-    else if (strncmp(key, "file:", 5) == 0 && key[5] != '\0')
-        config->key_path = key;
     else
-        return wf_fail(why, WEFT_EUSAGE, "'%s' is no key: say file:PATH, p256, p384 or ed25519",
-                       key);
+        return wf_fail(why, WEFT_EUSAGE, "'%.60s' is no kind of key: say p256, p384 or ed25519",
+                       word);
     return WEFT_OK;
+}
+
+static weft_err read_key(const struct weft_enroll_options *options, struct wf_enroll_config *config,
+                         wf_why *why)
+{
+    const char *key = options->key;
+    bool is_token = key != NULL && strncmp(key, "pkcs11:", 7) == 0;
+    weft_err err = WEFT_OK;
+    config->key_kind = PKI_KEY_P256;
+    config->key_sealed = options->key_sealed != 0;
+    if (key != NULL && ((strncmp(key, "file:", 5) == 0 && key[5] != '\0') || is_token))
+        config->key_path = key;
+    else if (key != NULL && read_kind(key, config, NULL) != WEFT_OK)
+        return wf_fail(why, WEFT_EUSAGE,
+                       "'%.60s' is no key: say file:PATH or pkcs11:URI, or nothing for one inside",
+                       key);
+    if (options->key_kind != NULL)
+        err = read_kind(options->key_kind, config, why);
+    if (err == WEFT_OK && is_token && (config->key_sealed || options->key_kind != NULL))
+        err = wf_fail(
+            why, WEFT_EUSAGE,
+            "a key in a token has its kind and its PIN there: no --key-kind, no passphrase");
+    return err;
 }
 
 /* What is there can be used; what was wanted needs another token. */
@@ -193,7 +213,7 @@ weft_err weft_enroll(const struct weft_enroll_options *options, weft_why *why)
     while (config.token_len > 0 && (config.token[config.token_len - 1] == '\n' ||
                                     config.token[config.token_len - 1] == '\r'))
         config.token_len--;
-    weft_err err = read_key(options->key, &config, why);
+    weft_err err = read_key(options, &config, why);
     if (err != WEFT_OK)
         return err;
     pki_identity_init(&identity);

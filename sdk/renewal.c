@@ -276,18 +276,15 @@ void wf_renewal_look(weft_endpoint *e, uint64_t now)
 {
     if (now < e->renew_at || e->renewal != NULL || take_from_file(e, now))
         return;
-    wf_buf json;
     struct wf_renewal *r = calloc(1, sizeof *r);
     e->renew_at = now + RETRY_MS;
     if (r == NULL)
         return;
     r->endpoint = e;
     pki_identity_init(&r->copy);
-    wf_buf_init(&json, WF_IDENTITY_FILE_MAX);
-    weft_err err = pki_identity_put_json(&e->identity, &json);
-    if (err == WEFT_OK)
-        err = pki_identity_parse(wf_span_of(json.data, json.len), &r->copy, &r->why);
-    wf_buf_wipe(&json);
+    weft_err err = pki_identity_dup(&e->identity, &r->copy);
+    if (err != WEFT_OK)
+        (void)wf_fail(&r->why, err, "%s", weft_err_sentence((int)err));
     e->renewal = r;
     if (err != WEFT_OK || uv_queue_work(e->loop, &r->work, work, worked) != 0)
         failed(r, r->why.text);

@@ -11,7 +11,7 @@ build=(cmake ninja-build gcc libc6-dev pkg-config git
     libsqlite3-dev libjansson-dev libyaml-dev libnghttp2-dev)
 test=(g++ clang libclang-rt-14-dev clang-format libcmocka-dev python3 valgrind faketime ccache curl openssl
     nginx-light libnginx-mod-stream nftables iproute2 procps util-linux binutils ca-certificates
-    nghttp2-client python3-h2)
+    nghttp2-client python3-h2 softhsm2 opensc libengine-pkcs11-openssl)
 
 usage() {
     echo "usage: tests/deps.sh build|test [PACKAGE...] [--list]" >&2

@@ -16,6 +16,7 @@
  * - The answer doesn't hold what the token says: nothing is written.
  */
 #include "proto/link/enroll.h"
+#include "pki/identity_key.h"
 #include "proto/base/clock.h"
 #include "proto/base/file.h"
 #include "proto/link/ask.h"
@@ -33,6 +34,7 @@ struct enrollment {
     struct pki_token token;
     pki_key *key;  /* owned */
     wf_buf csr;    /* owned */
+    char *key_ref; /* owned; as the identity will name it; NULL: inline */
     char *pending; /* owned: OUT.pending */
     bool is_fresh; /* the key was made now: no earlier attempt can have used it */
 };
@@ -83,30 +85,50 @@ static weft_err check_out(const char *out, wf_why *why)
                    out);
 }
 
+/* The new key's PEM: secret unless it is under the passphrase. */
+static weft_err put_key(const pki_key *key, bool sealed, wf_buf *pem, wf_why *why)
+{
+    wf_buf passphrase;
+    weft_err err;
+
+    if (!sealed)
+        return pki_key_put_pem(key, NULL, pem);
+    wf_buf_init(&passphrase, PKI_PASSPHRASE_MAX + 1);
+    err = wf_buf_reserve(&passphrase, PKI_PASSPHRASE_MAX + 1);
+    if (err == WEFT_OK)
+        err = pki_passphrase(&passphrase, why);
+    if (err == WEFT_OK)
+        err = wf_buf_cstr(&passphrase) == NULL
+                  ? WEFT_ENOMEM
+                  : pki_key_put_pem(key, wf_buf_cstr(&passphrase), pem);
+    wf_buf_wipe(&passphrase);
+    return err;
+}
+
 /* The key at path, or a new one that is on disk before it is used. */
-static weft_err load_or_make_key(const char *path, enum pki_key_kind kind, pki_key **out,
-                                 bool *is_fresh, wf_why *why)
+static weft_err load_or_make_key(struct enrollment *e, const char *path, wf_why *why)
 {
     wf_buf pem;
     pki_key *key = NULL;
+    bool sealed;
 
-    *is_fresh = !wf_file_exists(path);
+    e->is_fresh = !wf_file_exists(path);
     wf_buf_init(&pem, KEY_MAX);
     weft_err err = wf_buf_reserve(&pem, KEY_MAX); /* one piece, so that no copy is left behind */
     if (err != WEFT_OK)
         goto done;
-    if (!*is_fresh) {
+    if (!e->is_fresh) {
         err = wf_file_read_secret(path, &pem, why);
         if (err == WEFT_OK) {
-            err = pki_key_from_pem(wf_span_of(pem.data, pem.len), NULL, &key, why);
+            err = pki_key_open_pem(wf_span_of(pem.data, pem.len), &key, &sealed, why);
             if (err != WEFT_OK)
                 (void)wf_wrap(why, err, "the key in %s", path);
         }
         goto done;
     }
-    err = pki_key_new(kind, &key, why);
+    err = pki_key_new(e->config->key_kind, &key, why);
     if (err == WEFT_OK)
-        err = pki_key_put_pem(key, NULL, &pem);
+        err = put_key(key, e->config->key_sealed, &pem, why);
     if (err == WEFT_OK)
         err = wf_file_create(path, pem.data, pem.len, 0600, why);
 done:
@@ -115,7 +137,7 @@ done:
         pki_key_free(key);
         return err;
     }
-    *out = key;
+    e->key = key;
     return WEFT_OK;
 }
 
@@ -140,17 +162,48 @@ static void remove_pending(const struct enrollment *e)
     free(lock);
 }
 
+/* A relative path is one of the working directory when typed, and one of OUT's folder when read. */
+static weft_err name_key_file(struct enrollment *e, wf_why *why)
+{
+    const char *path = e->config->key_path + 5;
+    char *here = NULL;
+    int made;
+
+    if (path[0] == '/' || strchr(e->config->out, '/') == NULL) {
+        e->key_ref = strdup(e->config->key_path);
+        return e->key_ref == NULL ? wf_fail(why, WEFT_ENOMEM, "no memory for a path") : WEFT_OK;
+    }
+    here = getcwd(NULL, 0);
+    if (here == NULL)
+        return wf_fail(why, WEFT_EIO, "the working directory can't be named");
+    made = asprintf(&e->key_ref, "file:%s/%s", here, path);
+    free(here);
+    if (made < 0) {
+        e->key_ref = NULL;
+        return wf_fail(why, WEFT_ENOMEM, "no memory for a path");
+    }
+    return WEFT_OK;
+}
+
 static weft_err find_key(struct enrollment *e, wf_why *why)
 {
-    const struct wf_enroll_config *config = e->config;
+    const char *place = e->config->key_path;
+    weft_err err;
 
-    if (config->key_path == NULL)
-        return load_or_make_key(e->pending, config->key_kind, &e->key, &e->is_fresh, why);
-    if (strncmp(config->key_path, "file:", 5) != 0 || config->key_path[5] == '\0')
+    if (place == NULL)
+        return load_or_make_key(e, e->pending, why);
+    if (strncmp(place, "pkcs11:", 7) == 0) {
+        e->key_ref = strdup(place);
+        return e->key_ref == NULL ? wf_fail(why, WEFT_ENOMEM, "no memory for a name")
+                                  : pki_key_from_token(place, &e->key, why);
+    }
+    if (strncmp(place, "file:", 5) != 0 || place[5] == '\0')
         return wf_fail(why, WEFT_EINVAL,
-                       "the key \"%s\" isn't one that this version can use: write file:PATH",
-                       config->key_path);
-    return load_or_make_key(config->key_path + 5, config->key_kind, &e->key, &e->is_fresh, why);
+                       "the key \"%s\" isn't one that this version can use: write file:PATH or "
+                       "pkcs11:URI",
+                       place);
+    err = name_key_file(e, why);
+    return err == WEFT_OK ? load_or_make_key(e, e->key_ref + 5, why) : err;
 }
 
 /* ---- the call */
@@ -324,11 +377,9 @@ static weft_err conclude(struct enrollment *e, const Weft__Wire__EnrollResult *r
     memcpy(identity->domain, e->token.issuer, sizeof identity->domain);
     identity->key = e->key;
     e->key = NULL;
-    if (config->key_path != NULL) {
-        identity->key_ref = strdup(config->key_path);
-        if (identity->key_ref == NULL)
-            return wf_fail(why, WEFT_ENOMEM, "no memory for a path");
-    }
+    identity->key_ref = e->key_ref;
+    e->key_ref = NULL;
+    identity->key_sealed = identity->key_ref == NULL && config->key_sealed;
     identity->path = strdup(config->out);
     if (identity->path == NULL)
         return wf_fail(why, WEFT_ENOMEM, "no memory for a path");
@@ -393,6 +444,7 @@ weft_err wf_enroll(const struct wf_enroll_config *config, struct pki_identity *i
         wf_enroll_result_free(decoded);
     pki_identity_fini(&fresh);
     pki_key_free(e.key);
+    free(e.key_ref);
     free(e.pending);
     wf_buf_fini(&answer);
     wf_buf_wipe(&e.csr);

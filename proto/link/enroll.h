@@ -14,7 +14,10 @@ struct wf_enroll_config {
     const char *out;    /* the identity file to write */
     enum pki_kind kind; /* what the token must be for */
     enum pki_key_kind key_kind;
-    const char *key_path;        /* "file:PATH": the key is there (made if absent); NULL: inline */
+    /* "file:PATH": the key is there (made if absent); "pkcs11:...": in that token; NULL: inline. */
+    const char *key_path;
+    bool key_sealed; /* a key that is made here is kept under $WEFT_KEY_PASSPHRASE_FILE's passphrase
+                      */
     const wf_address *addresses; /* routers: where they can be reached */
     size_t address_count;
     unsigned timeout_ms; /* 0: 30 s */

@@ -11,7 +11,10 @@
 
 const struct wf_option cli_enroll_options[] = {
     {"out", WF_OPTION_TEXT, "FILE", "the identity file to write (TOKEN's name with .json)"},
-    {"key", WF_OPTION_TEXT, "KEY", "file:PATH, or ed25519 or p384 for a key of that kind inside"},
+    {"key", WF_OPTION_TEXT, "KEY",
+     "where it is: file:PATH (made if absent) or pkcs11:URI (inside)"},
+    {"key-kind", WF_OPTION_TEXT, "KIND", "of a key that is made: p256, p384 or ed25519 (p256)"},
+    {"key-passphrase-file", WF_OPTION_TEXT, "FILE", "its first line encrypts a key that is made"},
     {"carry", WF_OPTION_TEXT, "TIME",
      "puts grants and routers inside: no controller needed, such as 30d"},
     {"service", WF_OPTION_LIST, "NAME", "with --carry: only these services"},
@@ -69,11 +72,21 @@ weft_err cli_enroll(const struct wf_call_line *line, wf_why *why)
             break;
         services[i] = name;
     }
-    struct weft_enroll_options options = {.token = jwt,
-                                          .out = out,
-                                          .key = wf_line_text(line, "key"),
-                                          .carry = wf_line_text(line, "carry"),
-                                          .services = services[0] != NULL ? services : NULL};
+    const char *passphrase = wf_line_text(line, "key-passphrase-file");
+    /* The library reads the variable, as every later use of the identity will. */
+    if (passphrase != NULL && setenv("WEFT_KEY_PASSPHRASE_FILE", passphrase, 1) != 0) {
+        err = WEFT_ENOMEM;
+        goto done;
+    }
+    const char *key = wf_line_text(line, "key");
+    struct weft_enroll_options options = {
+        .token = jwt,
+        .out = out,
+        .key = key,
+        .key_kind = wf_line_text(line, "key-kind"),
+        .key_sealed = passphrase != NULL && !(key != NULL && strncmp(key, "pkcs11:", 7) == 0),
+        .carry = wf_line_text(line, "carry"),
+        .services = services[0] != NULL ? services : NULL};
     err = weft_enroll(&options, why);
     if (err == WEFT_OK)
         fprintf(stderr, "enrolled: %s\n", out);

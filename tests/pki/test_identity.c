@@ -426,6 +426,7 @@ static void a_reference_to_no_file_is_refused(void **state)
         {"https://evil.example/key", WEFT_ECREDENTIAL, "PEM"},
         {"FILE:ci.key", WEFT_ECREDENTIAL, "PEM"},
     };
+    assert_int_equal(setenv("WEFT_PKCS11_MODULE", "/none.so", 1), 0);
     for (size_t i = 0; i < sizeof refs / sizeof *refs; i++) {
         char path[128];
         struct pki_identity out;
@@ -435,6 +436,67 @@ static void a_reference_to_no_file_is_refused(void **state)
         if (strstr(why.text, refs[i].word) == NULL)
             fail_msg("\"%s\" does not say \"%s\"", why.text, refs[i].word);
     }
+}
+
+static void a_copy_with_a_key_in_a_file_beside_it_needs_the_file_no_more(void **state)
+{
+    (void)state;
+    char path[128], key[160];
+    wf_buf pem;
+    struct pki_identity out, copy;
+    pki_trust *trust = NULL;
+    pki_tls_ctx *tls = NULL;
+    wf_buf_init(&pem, 4096);
+    assert_int_equal(pki_key_put_pem(ci.key, NULL, &pem), WEFT_OK);
+    write_file(in_folder("beside.key", key), pem.data, pem.len, 0600);
+    save_with_key_ref("file:beside.key", in_folder("beside.json", path));
+    assert_int_equal(pki_identity_load(path, &out, NULL), WEFT_OK);
+    assert_int_equal(unlink(key), 0);
+    assert_int_equal(pki_identity_dup(&out, &copy), WEFT_OK);
+    pki_identity_fini(&out);
+    assert_string_equal(copy.key_ref, "file:beside.key");
+    assert_string_equal(copy.path, path);
+    assert_int_equal(pki_identity_open(&copy, NOW, &trust, &tls, NULL), WEFT_OK);
+    pki_tls_ctx_unref(tls);
+    pki_trust_unref(trust);
+    pki_identity_fini(&copy);
+    wf_buf_wipe(&pem);
+}
+
+static void a_key_under_a_passphrase_is_written_under_it_again(void **state)
+{
+    (void)state;
+    static const char secret[] = "correct horse\nsecond line\n";
+    char path[128], passphrase[160];
+    wf_buf text;
+    struct pki_identity identity, out;
+    wf_why why;
+    authority_identity(&a, &ci, &identity);
+    identity.key_sealed = true;
+    assert_int_equal(unsetenv("WEFT_KEY_PASSPHRASE_FILE"), 0);
+    assert_int_equal(pki_identity_save(&identity, in_folder("sealed.json", path), &why),
+                     WEFT_ECREDENTIAL);
+    write_file(in_folder("passphrase", passphrase), secret, strlen(secret), 0600);
+    assert_int_equal(setenv("WEFT_KEY_PASSPHRASE_FILE", passphrase, 1), 0);
+    assert_int_equal(pki_identity_save(&identity, path, NULL), WEFT_OK);
+    assert_int_equal(pki_identity_load(path, &out, NULL), WEFT_OK);
+    assert_true(out.key_sealed);
+    assert_int_equal(pki_identity_save(&out, path, NULL), WEFT_OK);
+    pki_identity_fini(&out);
+    wf_buf_init(&text, WF_IDENTITY_FILE_MAX);
+    assert_int_equal(wf_file_read(path, &text, NULL), WEFT_OK);
+    assert_non_null(strstr(wf_buf_cstr(&text), "BEGIN ENCRYPTED PRIVATE KEY"));
+    assert_null(strstr(wf_buf_cstr(&text), "BEGIN PRIVATE KEY"));
+    write_file(passphrase, "other horse", 11, 0600);
+    assert_int_equal(pki_identity_load(path, &out, &why), WEFT_ECREDENTIAL);
+    assert_non_null(strstr(why.text, "passphrase"));
+    write_file(passphrase, "no", 2, 0600);
+    assert_int_equal(pki_identity_load(path, &out, &why), WEFT_ECREDENTIAL);
+    assert_int_equal(unsetenv("WEFT_KEY_PASSPHRASE_FILE"), 0);
+    assert_int_equal(pki_identity_load(path, &out, &why), WEFT_ECREDENTIAL);
+    assert_non_null(strstr(why.text, "WEFT_KEY_PASSPHRASE_FILE"));
+    wf_buf_fini(&text);
+    pki_identity_fini(&identity);
 }
 
 static void a_text_that_needs_it_is_escaped(void **state)
@@ -597,6 +659,8 @@ int main(void)
         cmocka_unit_test(what_is_no_readable_file_is_refused_at_once),
         cmocka_unit_test(a_key_may_lie_beside_its_identity),
         cmocka_unit_test(a_reference_to_no_file_is_refused),
+        cmocka_unit_test(a_copy_with_a_key_in_a_file_beside_it_needs_the_file_no_more),
+        cmocka_unit_test(a_key_under_a_passphrase_is_written_under_it_again),
         cmocka_unit_test(a_text_that_needs_it_is_escaped),
         cmocka_unit_test(the_old_file_stays_when_the_new_one_can_not_be_written),
         cmocka_unit_test(an_opened_identity_obeys_the_revocations_it_carries),

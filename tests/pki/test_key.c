@@ -450,10 +450,44 @@ static void a_wrong_signature_is_not_accepted_for_want_of_memory(void **state)
     }
 }
 
+static void two_keys_of_a_curve_agree_and_others_do_not(void **state)
+{
+    static const enum pki_key_kind agreeing[] = {PKI_KEY_P256, PKI_KEY_P384, PKI_KEY_ED25519};
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        for (size_t j = 0; j < 3; j++) {
+            pki_key *a = NULL, *b = NULL, *copy = NULL;
+            wf_buf one, two, a_spki, b_spki;
+            wf_buf_init(&one, 256);
+            wf_buf_init(&two, 256);
+            wf_buf_init(&a_spki, 256);
+            wf_buf_init(&b_spki, 256);
+            assert_int_equal(pki_key_new(agreeing[i], &a, NULL), WEFT_OK);
+            assert_int_equal(pki_key_new(agreeing[j], &b, NULL), WEFT_OK);
+            assert_int_equal(pki_key_dup(b, &copy), WEFT_OK);
+            pki_key_free(b); /* the copy stays */
+            assert_int_equal(pki_key_put_spki(a, &a_spki), WEFT_OK);
+            assert_int_equal(pki_key_put_spki(copy, &b_spki), WEFT_OK);
+            weft_err err = i == j && i < 2 ? WEFT_OK : WEFT_ECREDENTIAL;
+            assert_int_equal(pki_key_agree(a, span(&b_spki), &one, NULL), err);
+            assert_int_equal(pki_key_agree(copy, span(&a_spki), &two, NULL), err);
+            assert_true(wf_span_equal(span(&one), span(&two)));
+            assert_int_equal(one.len, err == WEFT_OK ? (i == 0 ? 32 : 48) : 0);
+            wf_buf_wipe(&one);
+            wf_buf_wipe(&two);
+            wf_buf_fini(&a_spki);
+            wf_buf_fini(&b_spki);
+            pki_key_free(a);
+            pki_key_free(copy);
+        }
+    }
+}
+
 int main(void)
 {
     memory_hook();
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(two_keys_of_a_curve_agree_and_others_do_not),
         cmocka_unit_test(a_key_of_each_kind_survives_pem),
         cmocka_unit_test(a_key_under_a_passphrase_opens_with_that_one_alone),
         cmocka_unit_test(a_file_with_anything_but_one_key_is_refused),

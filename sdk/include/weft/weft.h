@@ -225,9 +225,12 @@ WEFT_API void weft_stream_on_gone(weft_stream *stream, void (*gone)(void *arg), 
 struct weft_enroll_options {
     const char *token; /* the JWT's text */
     const char *out;   /* the identity file to write */
-    const char *key;   /* NULL: P-256 inside the file; "file:PATH"; "ed25519", "p384" */
+    const char *key;   /* NULL: inside the file; "file:PATH" (made if absent); "pkcs11:URI" */
     const char *carry; /* NULL, or a lifetime such as "30d": grants and routers go into the file */
     const char *const *services; /* with carry: only these; NULL-terminated; may be NULL */
+    const char *key_kind;        /* of a key that is made: NULL or "p256"; "p384"; "ed25519" */
+    int key_sealed; /* not 0: a key that is made is kept under the passphrase that is the first
+                     * line of $WEFT_KEY_PASSPHRASE_FILE, which every later use needs too */
 };
 /* Blocking. docs/protocol.md, "Enrollment". */
 WEFT_API weft_err weft_enroll(const struct weft_enroll_options *options, weft_why *why);

@@ -231,26 +231,28 @@ static size_t take_digits(const char **at, const char **digits)
     return len;
 }
 
+/* The next piece of a version; "0" once it has ended. What isn't a number ends it: 6.1.0-18. */
+static size_t take_piece_of_version(const char **at, const char **digits)
+{
+    size_t len = take_digits(at, digits);
+
+    *at = len > 0 && **at == '.' ? *at + 1 : "";
+    if (len == 0)
+        *digits = "0";
+    return len > 0 ? len : 1;
+}
+
 int condition_version_compare(const char *a, const char *b)
 {
-    for (;;) {
+    while (*a != '\0' || *b != '\0') {
         const char *x, *y;
-        size_t n = take_digits(&a, &x), m = take_digits(&b, &y);
-        int order;
+        size_t n = take_piece_of_version(&a, &x), m = take_piece_of_version(&b, &y);
+        int order = n != m ? (n < m ? -1 : 1) : memcmp(x, y, n);
 
-        /* What isn't a number ends the version: 6.1.0-18-amd64 is 6.1.0. */
-        if (n == 0 || m == 0)
-            return (n != 0) - (m != 0);
-        if (n != m)
-            return n < m ? -1 : 1;
-        order = memcmp(x, y, n);
         if (order != 0)
             return order;
-        if (*a != '.' || *b != '.')
-            return (*a == '.') - (*b == '.');
-        a++;
-        b++;
     }
+    return 0;
 }
 
 static const char *fact_of(const struct condition_row *row, const struct condition_posture *posture)

@@ -1,4 +1,5 @@
 #include "controller/controller.h"
+#include "controller/operation.h"
 #include "controller/peer.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
@@ -80,23 +81,67 @@ bool controller_may_log(struct controller *c)
     return true;
 }
 
-weft_err controller_end_turn(struct controller *c, wf_why *why)
-{
-    struct effect *effect;
-    weft_err err;
+#define SHOW_EACH_MS 5000u
 
-    if (!store_is_begun(c->home.store) && c->turn.count == 0)
-        return store_check(c->home.store, why);
-    err = store_commit(c->home.store);
+bool controller_owes_checkpoint(const struct controller *c)
+{
+    return audit_is_unsigned(c->home.log) || c->checkpoint_unshown;
+}
+
+static weft_err end_turn(struct controller *c, bool force, wf_why *why)
+{
+    uint64_t now = wf_now_mono_ms();
+    struct effect *effect;
+    weft_err err = WEFT_OK;
+
+    if (force || audit_may_sign(c->home.log, now)) {
+        err = store_begin(c->home.store);
+        if (err == WEFT_OK)
+            err = audit_sign(&c->home, wf_now_wall_ms(), now);
+    }
+    if (err == WEFT_OK)
+        err = store_commit(c->home.store);
     if (err != WEFT_OK) {
-        store_check(c->home.store, why);
+        if (store_check(c->home.store, why) == WEFT_OK)
+            wf_fail(why, err, "the turn can't be ended: %s", weft_err_sentence((int)err));
         return err;
     }
+    if (audit_committed(c->home.log))
+        c->checkpoint_unshown = true;
     while ((effect = turn_take(&c->turn)) != NULL) {
         peer_apply(c, effect);
         effect_free(effect);
     }
+    if (c->checkpoint_unshown &&
+        (force || c->checkpoint_shown_at == 0 || now - c->checkpoint_shown_at >= SHOW_EACH_MS)) {
+        c->checkpoint_unshown = false;
+        c->checkpoint_shown_at = now;
+        peer_show_checkpoint(c);
+    }
     return WEFT_OK;
+}
+
+weft_err controller_end_turn(struct controller *c, wf_why *why)
+{
+    if (!store_is_begun(c->home.store) && c->turn.count == 0 && !controller_owes_checkpoint(c))
+        return store_check(c->home.store, why);
+    return end_turn(c, false, why);
+}
+
+weft_err controller_end_turn_signed(struct controller *c, wf_why *why)
+{
+    return end_turn(c, true, why);
+}
+
+weft_err controller_note(struct controller *c, enum audit_kind kind)
+{
+    const struct audit_event event = {
+        .kind = kind, .time = wf_now_wall_ms(), .as = "controller", .what = WEFT_VERSION};
+    weft_err err = store_begin(c->home.store);
+
+    if (err == WEFT_OK)
+        err = operation_note_left_out(c, event.time);
+    return err == WEFT_OK ? audit_append(&c->home, &event) : err;
 }
 
 weft_err controller_look_after(struct controller *c, uint64_t now, bool *leaf_renewed)
@@ -107,6 +152,8 @@ weft_err controller_look_after(struct controller *c, uint64_t now, bool *leaf_re
 
     *leaf_renewed = false;
     err = store_begin(c->home.store);
+    if (err == WEFT_OK)
+        err = operation_note_left_out(c, now);
     if (err == WEFT_OK)
         err = members_refresh(&c->home, now, &changed);
     if (err == WEFT_OK)

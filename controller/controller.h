@@ -33,7 +33,12 @@ struct controller {
     wf_map *quotas;       /* owned; kind and id -> struct wf_quota: links, and calls for grants */
     uint64_t log_full_at; /* wf_quota_draw of lines that a peer can cause at will */
     unsigned log_left_out;
-    bool draining; /* no new links, no new calls */
+    uint64_t audit_strangers_full_at, audit_nodes_full_at; /* entries about refused calls */
+    uint64_t audit_left_out;      /* refused calls since the last entry about such */
+    uint64_t checkpoint_shown_at; /* mono ms, to routers */
+    bool checkpoint_unshown;      /* routers haven't seen the newest one */
+    uint64_t behind;              /* the longest log that a router remembered */
+    bool draining;                /* no new links, no new calls */
 };
 
 /* Opens the home and what rests in memory; no network yet. */
@@ -50,6 +55,12 @@ bool controller_may_log(struct controller *c);
  * the store is broken: nothing of the turn was acknowledged and the program has to end.
  */
 weft_err controller_end_turn(struct controller *c, wf_why *why);
+/* The same, with a checkpoint that no rate holds back. */
+weft_err controller_end_turn_signed(struct controller *c, wf_why *why);
+/* Whether a checkpoint has to be signed, or shown to routers, a little later. */
+bool controller_owes_checkpoint(const struct controller *c);
+/* Enters that the program starts or stops. */
+weft_err controller_note(struct controller *c, enum audit_kind kind);
 /* What has to be done now and then: records to refresh, rows to forget, the own leaf. */
 weft_err controller_look_after(struct controller *c, uint64_t now, bool *leaf_renewed);
 

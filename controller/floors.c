@@ -1,12 +1,55 @@
 #include "controller/floors.h"
 #include "controller/issue.h"
+#include "proto/base/clock.h"
+#include "proto/base/text.h"
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+static void name_floor(const struct store_floor *floor, wf_why *out)
+{
+    char identity[WF_ID_TEXT], service[WF_ID_TEXT], key[2 * PKI_PIN_LEN + 1];
+
+    switch (floor->kind) {
+    case STORE_FLOOR_GRANT:
+        wf_fail(out, WEFT_OK, "identity %s %s service %s", wf_id_text(&floor->identity, identity),
+                floor->role == POLICY_BIND ? "bind" : "dial", wf_id_text(&floor->service, service));
+        return;
+    case STORE_FLOOR_IDENTITY:
+        wf_fail(out, WEFT_OK, "identity %s%s", wf_id_text(&floor->identity, identity),
+                floor->cut ? " cut" : "");
+        return;
+    case STORE_FLOOR_KEY:
+        wf_fail(out, WEFT_OK, "key %s", wf_hex(floor->key.b, sizeof floor->key.b, key));
+        return;
+    case STORE_FLOOR_ROUTER:
+        wf_fail(out, WEFT_OK, "router %s%s", wf_id_text(&floor->router, identity),
+                floor->cut ? " cut" : "");
+        return;
+    }
+}
+
+/* The entry names the first one; its digest is the record's, which holds them all. */
+static weft_err note(const struct home *home, const struct store_record *record,
+                     const struct store_floor *floors, size_t count, uint64_t now)
+{
+    wf_why what = {""};
+    const struct audit_event event = {.kind = AUDIT_FLOORS,
+                                      .time = now,
+                                      .as = "controller",
+                                      .what = what.text,
+                                      .count = count,
+                                      .version = record->version,
+                                      .digest = record->digest};
+
+    if (count > 0)
+        name_floor(&floors[0], &what);
+    return audit_append(home, &event);
+}
+
 /* Signs the next record of the chain (above this version), stores it, notes it for all nodes. */
 static weft_err mint(const struct home *home, struct turn *turn, const struct store_floor *floors,
-                     size_t count, bool snapshot, uint64_t above)
+                     size_t count, bool snapshot, uint64_t above, uint64_t now)
 {
     struct store_record head = {.version = 0}, next;
     struct effect *effect;
@@ -27,6 +70,8 @@ static weft_err mint(const struct home *home, struct turn *turn, const struct st
         goto out;
     pki_record_digest(wf_span_of(signed_record.data, signed_record.len), next.digest);
     err = store_record_add(home->store, &next, wf_span_of(signed_record.data, signed_record.len));
+    if (err == WEFT_OK)
+        err = note(home, &next, floors, count, now);
     if (err != WEFT_OK || turn == NULL)
         goto out;
     effect = turn_add(turn, EFFECT_FLOORS, signed_record.max);
@@ -43,7 +88,7 @@ out:
 
 weft_err floors_begin(const struct home *home)
 {
-    return mint(home, NULL, NULL, 0, true, 0);
+    return mint(home, NULL, NULL, 0, true, 0, wf_now_wall_ms());
 }
 
 struct gathered {
@@ -85,7 +130,8 @@ weft_err floors_snapshot(const struct home *home, struct turn *turn, uint64_t ab
     for (size_t i = 0; err == WEFT_OK && (i == 0 || i < g.count); i += WF_FLOOR_COUNT_MAX) {
         size_t some = g.count - i < WF_FLOOR_COUNT_MAX ? g.count - i : WF_FLOOR_COUNT_MAX;
 
-        err = mint(home, turn, g.count > 0 ? g.items + i : NULL, some, i == 0, i == 0 ? above : 0);
+        err = mint(home, turn, g.count > 0 ? g.items + i : NULL, some, i == 0, i == 0 ? above : 0,
+                   now);
     }
     if (err == WEFT_OK)
         err = store_record_drop(home->store, head.version + 1);
@@ -127,7 +173,7 @@ weft_err floors_raise(const struct home *home, struct turn *turn, struct store_f
     for (size_t i = 0; err == WEFT_OK && i < count; i += WF_FLOOR_COUNT_MAX) {
         size_t some = count - i < WF_FLOOR_COUNT_MAX ? count - i : WF_FLOOR_COUNT_MAX;
 
-        err = mint(home, turn, floors + i, some, false, 0);
+        err = mint(home, turn, floors + i, some, false, 0, now);
     }
     return err == WEFT_OK && count > 0 ? rebase(home, turn, now) : err;
 }

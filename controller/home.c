@@ -261,6 +261,9 @@ weft_err home_open_sealed(const char *dir, const char *seal_key, struct home *ou
     err = unlock_open(dir, seal_key, &h.vault, why);
     if (err == WEFT_OK)
         err = store_open(store_path, &h.store, why);
+    if (err == WEFT_OK && (err = audit_open(h.store, &h.log)) != WEFT_OK)
+        wf_fail(why, err, "%s: the audit log in the store can't be read: %s", store_path,
+                weft_err_sentence((int)err));
     if (err == WEFT_OK)
         err = read_settings(&h, why);
     if (err == WEFT_OK)
@@ -292,6 +295,7 @@ out:
 
 void home_close(struct home *h)
 {
+    audit_close(h->log);
     store_close(h->store);
     pki_vault_free(h->vault);
     pki_ca_free(h->identities);

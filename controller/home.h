@@ -5,6 +5,7 @@
 #ifndef CONTROLLER_HOME_H
 #define CONTROLLER_HOME_H
 
+#include "controller/audit.h"
 #include "controller/store.h"
 #include "pki/trust.h"
 #include "pki/vault.h"
@@ -33,11 +34,12 @@
 #define HOME_NAME "controller" /* CN of the controller's leaf */
 
 struct home {
-    char *dir;        /* owned */
-    int lock;         /* -1: none */
-    pki_vault *vault; /* owned: what the keys below are sealed with on disk */
-    store *store;     /* owned */
-    wf_id id;         /* the controller's own */
+    char *dir;             /* owned */
+    int lock;              /* -1: none */
+    pki_vault *vault;      /* owned: what the keys below are sealed with on disk */
+    store *store;          /* owned */
+    struct audit_log *log; /* owned */
+    wf_id id;              /* the controller's own */
     pki_trust *trust;
     const char *domain; /* borrowed from trust */
     uint8_t bundle_digest[32];

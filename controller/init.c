@@ -257,6 +257,12 @@ weft_err init_admin(struct home *home, const char *name, const char *path, wf_wh
                               .created = now,
                               .enrolled = true};
     struct store_key key = {.subject = node.id};
+    struct audit_event event = {.kind = AUDIT_LOCAL,
+                                .time = now,
+                                .operation = "admin",
+                                .as = "controller",
+                                .what = name,
+                                .id = &node.id};
     struct pki_identity identity;
     wf_buf spki;
     weft_err err;
@@ -292,6 +298,10 @@ weft_err init_admin(struct home *home, const char *name, const char *path, wf_wh
         err = store_key_put(home->store, &key);
     if (err == WEFT_OK)
         err = store_admin_put(home->store, &node.id, RIGHTS_FULL);
+    if (err == WEFT_OK)
+        err = audit_append(home, &event);
+    if (err == WEFT_OK)
+        err = audit_sign(home, now, wf_now_mono_ms());
     if (err != WEFT_OK) {
         if (store_check(home->store, why) == WEFT_OK)
             wf_fail(why, err, "identity '%s': %s", name, weft_err_sentence(err));

@@ -124,6 +124,14 @@ static weft_err withdraw_older_keys(struct call *call, const wf_id *subject, con
     return err;
 }
 
+static void note_certificate(struct call *call, const struct store_node *node, const pki_pin *pin)
+{
+    char id[WF_ID_TEXT], key[2 * PKI_PIN_LEN + 1];
+
+    wf_fail(&call->what, WEFT_OK, "%s %s %s key %s", node_word(node->kind), node->name,
+            wf_id_text(&node->id, id), wf_hex(pin->b, sizeof pin->b, key));
+}
+
 /* Certifies spki for node and writes what changes with it, the token aside. */
 static weft_err certify(struct call *call, struct store_node *node, wf_span spki, pki_chain **out)
 {
@@ -140,6 +148,7 @@ static weft_err certify(struct call *call, struct store_node *node, wf_span spki
     if (err != WEFT_OK)
         return err;
     pki_chain_validity(chain, &from, &key.not_after);
+    note_certificate(call, node, &key.pin);
     if (node->enrolled)
         err = withdraw_older_keys(call, &node->id, &key.pin);
     if (err == WEFT_OK)

@@ -8,7 +8,9 @@
 /* Room for the parts of a GrantsResult that come before the grants. */
 #define MEMBERS_BUDGET (12u * 1024u)
 #define FLOORS_BUDGET (12u * 1024u)
-#define GRANT_ROOM 1024u /* a grant takes at most this much */
+#define GRANT_ROOM 1536u /* a grant takes at most this much, with the checkpoint behind the last   \
+                          */
+#define GRANTS_TEXT 240u /* of the names in an entry of the audit log */
 #define CARRY_MAX_MS (30ull * 86400000ull)
 
 static const char generic[] =
@@ -22,6 +24,29 @@ struct granting {
     unsigned count;
     bool full;
 };
+
+/*
+ * For the audit log: the first ones by name, and a digest over all: each one's
+ * service id, role and expiry, chained from 32 zero bytes.
+ */
+static void note_grant(struct granting *g, const struct catalog_service *service,
+                       enum policy_type type)
+{
+    struct call *call = g->call;
+    uint8_t all[32 + WF_ID_LEN + 1 + 8];
+    size_t len = strlen(call->what.text), name = strlen(service->name);
+
+    memcpy(all, call->noted_digest, 32);
+    memcpy(all + 32, service->thing.id.b, WF_ID_LEN);
+    all[32 + WF_ID_LEN] = (uint8_t)type;
+    for (size_t i = 0; i < 8; i++)
+        all[33 + WF_ID_LEN + i] = (uint8_t)(g->expiry >> (56 - 8 * i));
+    pki_sha256(all, sizeof all, call->noted_digest);
+    call->noted_count++;
+    if (len + name + 8 < GRANTS_TEXT)
+        snprintf(call->what.text + len, sizeof call->what.text - len, "%s%s %s",
+                 len > 0 ? ", " : "", type == POLICY_BIND ? "bind" : "dial", service->name);
+}
 
 static weft_err grant_one(struct granting *g, const struct catalog_service *service,
                           enum policy_type type, const struct catalog_rule *rule)
@@ -67,6 +92,7 @@ static weft_err grant_one(struct granting *g, const struct catalog_service *serv
         err = store_issued_put(home->store, &issued);
     wf_buf_fini(&record);
     if (err == WEFT_OK) {
+        note_grant(g, service, type);
         g->count++;
         call->c->counters.grants++;
     }
@@ -211,6 +237,9 @@ weft_err op_grants(struct call *call)
         err = ask->n_services > 0 ? grant_named(&g, ask, &refused) : grant_all(&g);
     if (err == WEFT_OK && refused)
         err = put_refusal(call);
+    if (err == WEFT_OK && c->home.log->newest.len > 0)
+        err = call_put_field(&call->result, 7,
+                             wf_span_of(c->home.log->newest.data, c->home.log->newest.len));
 out:
     wf_grants_call_free(ask);
     return err;
@@ -235,6 +264,9 @@ weft_err op_sync(struct call *call)
         err = call_put_members(call, 2, 32 * 1024);
     if (err == WEFT_OK)
         err = call_put_floors(call, 3, call->floors_version, 24 * 1024);
+    if (err == WEFT_OK && c->home.log->newest.len > 0)
+        err = call_put_field(&call->result, 7,
+                             wf_span_of(c->home.log->newest.data, c->home.log->newest.len));
     return err;
 }
 

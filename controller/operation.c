@@ -1,5 +1,6 @@
 #include "controller/operation.h"
 #include "controller/rights.h"
+#include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@ struct operation {
         KIND_ACT,      /* its savepoint holds all that it does: dry_run undoes it */
         KIND_ACT_ONLY, /* it does something beside the store: no dry_run */
     } kind;
+    enum audit_kind audit; /* the entry that it leaves when it is done */
     weft_err (*node)(struct call *call);
     weft_err (*admin)(struct call *call, struct args *args);
 };
@@ -22,21 +24,25 @@ struct operation {
 /* LOOK and ACT: `kinds` is what an administrator needs the right for (rights.h). */
 #define NODE(name, who, handler)                                                                   \
     {                                                                                              \
-        name, who, 0, KIND_LOOK, handler, NULL                                                     \
+        name, who, 0, KIND_LOOK, AUDIT_NONE, handler, NULL                                         \
+    }
+#define NODE_NOTED(name, who, audit, handler)                                                      \
+    {                                                                                              \
+        name, who, 0, KIND_LOOK, audit, handler, NULL                                              \
     }
 #define LOOK(name, kinds, handler)                                                                 \
     {                                                                                              \
-        name, WHO_ADMIN, kinds, KIND_LOOK, NULL, handler                                           \
+        name, WHO_ADMIN, kinds, KIND_LOOK, AUDIT_NONE, NULL, handler                               \
     }
 #define ACT(name, kinds, handler)                                                                  \
     {                                                                                              \
-        name, WHO_ADMIN, kinds, KIND_ACT, NULL, handler                                            \
+        name, WHO_ADMIN, kinds, KIND_ACT, AUDIT_ADMIN, NULL, handler                               \
     }
 
 static const struct operation table[] = {
-    NODE("enroll", WHO_ANYONE, op_enroll),
-    NODE("renew", WHO_NODE | WHO_EXPIRED, op_renew),
-    NODE("grants", WHO_IDENTITY, op_grants),
+    NODE_NOTED("enroll", WHO_ANYONE, AUDIT_ENROLL, op_enroll),
+    NODE_NOTED("renew", WHO_NODE | WHO_EXPIRED, AUDIT_RENEW, op_renew),
+    NODE_NOTED("grants", WHO_IDENTITY, AUDIT_GRANTS, op_grants),
     NODE("sync", WHO_ROUTER, op_sync),
     NODE("sessions", WHO_NODE, op_sessions),
     ACT("identity.create", KIND_IDENTITIES, op_identity_create),
@@ -73,6 +79,10 @@ static const struct operation table[] = {
     ACT("admin.remove", KIND_FULL, op_admin_remove),
     LOOK("session.list", KIND_SESSIONS, op_session_list),
     ACT("session.cut", KIND_SESSIONS, op_session_cut),
+    NODE("audit.consistency", WHO_NODE, op_audit_consistency),
+    LOOK("audit.list", KIND_FULL, op_audit_list),
+    LOOK("audit.checkpoints", KIND_FULL, op_audit_checkpoints),
+    LOOK("audit.prove", KIND_FULL, op_audit_prove),
     LOOK("status", KIND_ANY, op_status),
 };
 #define ROWS (sizeof table / sizeof *table)
@@ -301,6 +311,7 @@ static weft_err admit(struct call *call, const struct operation *op)
         /* A link that is open may outlive the key that a new one has replaced. */
         if (err == WEFT_OK && pki_pin_equal(&node.pin, &call->subject->pin))
             who |= WHO_ADMIN;
+        call->is_admin = (who & WHO_ADMIN) != 0;
     }
     if (op == NULL || (op->who & who) == 0) {
         wf_fail(&call->logged, WEFT_EREFUSED, "%s",
@@ -375,9 +386,88 @@ static weft_err note_act(struct call *call)
                          call->what.text[0] != '\0' ? " " : "", call->what.text);
 }
 
+/* ---- the audit log */
+
+/* Entries about refused calls: what strangers can cause is bounded apart from what nodes can. */
+#define STRANGERS_BURST 64u
+#define STRANGERS_EACH_MS 1000u
+#define NODES_BURST 512u
+#define NODES_EACH_MS 250u
+
+static weft_err note(struct call *call, enum audit_kind kind, weft_err code)
+{
+    const struct pki_subject *who = call->subject;
+    struct audit_event event = {
+        .kind = kind,
+        .time = call->now,
+        .operation = call->operation,
+        .by = who != NULL ? who->name : NULL,
+        .id = who != NULL ? &who->id : NULL,
+        .as = who == NULL               ? "enrollee"
+              : call->is_admin          ? "administrator"
+              : who->kind == PKI_ROUTER ? "router"
+                                        : "identity",
+        .at = call->remote,
+        .what = call->what.text,
+        .count = call->noted_count,
+        .digest = call->noted_count > 0 ? call->noted_digest : NULL,
+        .code = code,
+        .reason = code == WEFT_OK                ? call->logged.text
+                  : call->logged.text[0] != '\0' ? call->logged.text
+                                                 : call->why.text,
+    };
+
+    if (call->is_admin && kind != AUDIT_NONE)
+        event.arguments = call->arguments;
+    return audit_append(&call->c->home, &event);
+}
+
+weft_err operation_note_left_out(struct controller *c, uint64_t now)
+{
+    const struct audit_event event = {.kind = AUDIT_LEFT_OUT,
+                                      .time = now,
+                                      .as = "controller",
+                                      .what = "refused attempts have no entries of their own",
+                                      .count = c->audit_left_out};
+    weft_err err;
+
+    if (c->audit_left_out == 0)
+        return WEFT_OK;
+    err = audit_append(&c->home, &event);
+    if (err == WEFT_OK)
+        c->audit_left_out = 0;
+    return err;
+}
+
+/* What the call changed is undone already; that it was made stays. */
+static void note_refusal(struct call *call, weft_err code)
+{
+    struct controller *c = call->c;
+    bool stranger = call->subject == NULL;
+    weft_err err;
+
+    if (store_check(c->home.store, NULL) != WEFT_OK)
+        return;
+    if (wf_quota_draw(stranger ? &c->audit_strangers_full_at : &c->audit_nodes_full_at,
+                      wf_now_mono_ms(), stranger ? STRANGERS_BURST : NODES_BURST,
+                      stranger ? STRANGERS_EACH_MS : NODES_EACH_MS) != 0) {
+        c->audit_left_out++;
+        return;
+    }
+    err = operation_note_left_out(c, call->now);
+    if (err == WEFT_OK)
+        err = note(call, AUDIT_REFUSED, code);
+    if (err != WEFT_OK) {
+        c->audit_left_out++;
+        wf_log_error("a refused attempt couldn't be entered in the audit log: %s",
+                     weft_err_sentence((int)err));
+    }
+}
+
 weft_err operation_run(struct call *call)
 {
     struct controller *c = call->c;
+    struct pki_tree before = c->home.log->tree;
     const struct operation *op = find(call->operation);
     size_t mark = turn_mark(&c->turn);
     weft_err err;
@@ -393,9 +483,12 @@ weft_err operation_run(struct call *call)
         err = op->node != NULL ? op->node(call) : run_admin(call, op);
     if (err == WEFT_OK && op->kind != KIND_LOOK && !call->dry_run)
         err = note_act(call);
+    if (err == WEFT_OK && op->audit != AUDIT_NONE && !call->dry_run)
+        err = note(call, op->audit, WEFT_OK);
     if (err == WEFT_OK && call->dry_run) {
         err = store_undo(c->home.store);
         turn_undo(&c->turn, mark);
+        c->home.log->tree = before;
         unchange(call);
     } else if (err == WEFT_OK) {
         err = store_keep(c->home.store);
@@ -405,6 +498,7 @@ weft_err operation_run(struct call *call)
     } else {
         (void)store_undo(c->home.store); /* a broken store is found when the turn ends */
         turn_undo(&c->turn, mark);
+        c->home.log->tree = before;
         unchange(call);
         wf_buf_clear(&call->result);
     }
@@ -412,6 +506,7 @@ out:
     if (err != WEFT_OK) {
         if (call->why.text[0] == '\0')
             wf_fail(&call->why, err, "%s", weft_err_sentence(err));
+        note_refusal(call, err);
         if ((int)err > 0 && (int)err < CONTROLLER_ERR_COUNT)
             c->counters.refusals[err]++;
         if (controller_may_log(c))

@@ -42,9 +42,12 @@ struct call {
     wf_buf result;   /* owned by the call's maker; bounded by what a reply holds */
     wf_why why;      /* for the caller */
     wf_why logged;   /* for the log alone: what the caller must not learn; empty: why says all */
-    wf_why what;     /* acts of administrators: on what, for the log */
-    bool touched;    /* the members were changed: see call_touch */
-    bool dry_run;    /* an act that is to be undone, and to say what it would do */
+    wf_why what;     /* acts: on what, for the log and the audit log; no secrets */
+    uint64_t noted_count;     /* for the audit log: how many, and a digest over all of them */
+    uint8_t noted_digest[32]; /* meant if noted_count > 0 */
+    bool is_admin;            /* the row takes administrators, and the caller is one */
+    bool touched;             /* the members were changed: see call_touch */
+    bool dry_run;             /* an act that is to be undone, and to say what it would do */
     struct call_change {
         enum catalog_kind kind;
         wf_id id;
@@ -71,6 +74,9 @@ weft_err operation_run(struct call *call);
  * delegate takes over, renames, or locks out who stands above it. WEFT_EREFUSED.
  */
 weft_err call_may_touch(struct call *call, const struct store_node *node);
+
+/* Enters how many refused attempts have no entry of their own, if there are any. */
+weft_err operation_note_left_out(struct controller *c, uint64_t now);
 
 /* Routers change: what memory holds of them is read afresh, undone or not. */
 void call_touch(struct call *call);
@@ -151,6 +157,10 @@ weft_err op_admin_list(struct call *call, struct args *args);
 weft_err op_admin_remove(struct call *call, struct args *args);
 weft_err op_session_list(struct call *call, struct args *args);
 weft_err op_session_cut(struct call *call, struct args *args);
+weft_err op_audit_consistency(struct call *call);
+weft_err op_audit_list(struct call *call, struct args *args);
+weft_err op_audit_checkpoints(struct call *call, struct args *args);
+weft_err op_audit_prove(struct call *call, struct args *args);
 weft_err op_status(struct call *call, struct args *args);
 
 #endif

@@ -121,6 +121,7 @@ static void on_floors(struct peer *peer, const Weft__Wire__Floors *floors)
 {
     struct controller *c = peer->c;
     size_t mark = turn_mark(&c->turn), learned = 0;
+    struct pki_tree before = c->home.log->tree;
     wf_why why = {""};
     weft_err err = store_begin(c->home.store);
 
@@ -130,6 +131,16 @@ static void on_floors(struct peer *peer, const Weft__Wire__Floors *floors)
         return; /* a broken store ends the turn */
     err = restore_learn(&c->home, &c->turn, floors->sets, floors->n_sets, wf_now_wall_ms(),
                         &learned, &why);
+    if (err == WEFT_OK && learned > 0) {
+        const struct audit_event event = {.kind = AUDIT_LEARNED,
+                                          .time = wf_now_wall_ms(),
+                                          .by = peer->subject.name,
+                                          .id = &peer->subject.id,
+                                          .as = "router",
+                                          .count = learned};
+
+        err = audit_append(&c->home, &event);
+    }
     if (err == WEFT_OK) {
         (void)store_keep(c->home.store);
         members_forget(&c->members);
@@ -139,10 +150,40 @@ static void on_floors(struct peer *peer, const Weft__Wire__Floors *floors)
         return;
     }
     (void)store_undo(c->home.store);
+    c->home.log->tree = before;
     turn_undo(&c->turn, mark);
     if (controller_may_log(c))
         wf_log_warn("floors from %s are not taken: %s", peer->subject.name,
                     why.text[0] != '\0' ? why.text : weft_err_sentence(err));
+}
+
+/* A router shows what it remembers of the log: more than we have means that we are an old copy. */
+static void look_at_checkpoint(struct peer *peer, const Weft__Wire__Signed *record)
+{
+    struct controller *c = peer->c;
+    struct pki_checkpoint theirs;
+    struct audit_event event = {.kind = AUDIT_BEHIND,
+                                .time = wf_now_wall_ms(),
+                                .by = peer->subject.name,
+                                .id = &peer->subject.id,
+                                .as = "router",
+                                .at = wf_link_remote(peer->link)};
+    wf_why what = {""};
+
+    if (record == NULL || peer->who != WHO_ROUTER ||
+        pki_trust_check_checkpoint(c->home.trust, record, &theirs, NULL) != WEFT_OK ||
+        theirs.size <= c->home.log->tree.size || theirs.size <= c->behind)
+        return;
+    c->behind = theirs.size;
+    wf_fail(&what, WEFT_OK, "%llu entries were signed for before, this store holds %llu",
+            (unsigned long long)theirs.size, (unsigned long long)c->home.log->tree.size);
+    wf_log_error("the audit log is an old copy: %s (%s remembers); restore the newest backup, or "
+                 "look for who cut the log",
+                 what.text, peer->subject.name);
+    event.what = what.text;
+    event.count = theirs.size;
+    if (store_begin(c->home.store) != WEFT_OK || audit_append(&c->home, &event) != WEFT_OK)
+        wf_log_error("that couldn't be entered in the audit log");
 }
 
 static void on_up(wf_link *link, void *arg, const Weft__Wire__Hello *hello)
@@ -152,6 +193,7 @@ static void on_up(wf_link *link, void *arg, const Weft__Wire__Hello *hello)
 
     (void)link;
     peer->floors_version = hello->floors_version;
+    look_at_checkpoint(peer, hello->checkpoint);
     if ((peer->who & WHO_NODE) == 0 || floors_version(&peer->c->home, &newest) != WEFT_OK)
         return;
     if (peer->floors_version > newest) {
@@ -183,6 +225,7 @@ static weft_err may_ask(struct peer *peer, const char *operation, wf_why *why)
     if (wait == 0)
         return WEFT_OK;
     peer->c->counters.refusals[WEFT_EBUSY]++;
+    peer->c->audit_left_out++;
     return wf_fail(why, WEFT_EBUSY, "too many requests: try again in %llu s",
                    (unsigned long long)(wait + 999) / 1000);
 }
@@ -394,6 +437,17 @@ static void push_to_all(struct controller *c, const struct effect *effect)
     c->counters.floors++;
 }
 
+/* The newest checkpoint, decoded for a message; NULL: none. The caller's. */
+static Weft__Wire__Signed *newest_checkpoint(const struct controller *c)
+{
+    const wf_buf *newest = &c->home.log->newest;
+    Weft__Wire__Signed *record = NULL;
+
+    if (newest->len > 0)
+        (void)wf_signed_decode(newest->data, newest->len, &record, NULL);
+    return record;
+}
+
 static void notify(struct peer *peer, bool grants, bool members, const wf_id *session)
 {
     Weft__Wire__Control control;
@@ -411,7 +465,16 @@ static void notify(struct peer *peer, bool grants, bool members, const wf_id *se
         notice.n_cut_sessions = 1;
         notice.cut_sessions = &id;
     }
+    notice.checkpoint = newest_checkpoint(peer->c);
     (void)wf_link_send_control(peer->link, &control);
+    wf_signed_free(notice.checkpoint);
+}
+
+void peer_show_checkpoint(struct controller *c)
+{
+    for (wf_node *n = c->peers.next; n != &c->peers; n = n->next)
+        if (peer_of(n)->who == WHO_ROUTER)
+            notify(peer_of(n), false, false, NULL);
 }
 
 static bool is_node(const struct peer *peer, enum pki_kind kind, const wf_id *id)

@@ -27,6 +27,8 @@ struct peer {
 const struct wf_link_handler *peer_accept(void *controller, wf_link *link, void **arg);
 /* Lets an effect of a committed turn happen. */
 void peer_apply(struct controller *c, struct effect *effect);
+/* All routers get the newest checkpoint of the audit log. */
+void peer_show_checkpoint(struct controller *c);
 bool peer_is_online(const struct controller *c, enum pki_kind kind, const wf_id *id);
 /* Closes anonymous links that stay too long, and links whose certificates have ended. */
 void peer_sweep(struct controller *c, uint64_t now_mono, uint64_t now_wall);

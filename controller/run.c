@@ -22,18 +22,20 @@
 #include <uv.h>
 
 #define LOOK_AFTER_MS 600000u /* records and rows, now and then */
+#define CHECKPOINT_MS 500u    /* until what a rate held back is tried again */
 #define SWEEP_MS 15000u       /* while somebody is there who isn't enrolled */
 
 struct program {
     struct controller c;
     uv_loop_t loop;
     uv_check_t turn_end;
-    uv_timer_t look_after, sweep;
+    uv_timer_t look_after, sweep, checkpoint;
     wf_net *net;
     pki_tls_ctx *tls;
     wf_listener *listener;
     wf_daemon *daemon;
     wf_metrics *metrics;
+    Weft__Wire__Signed *shown; /* owned: the checkpoint in the last Hello */
     bool stopping;
     weft_err failed;
     wf_why why;
@@ -48,6 +50,7 @@ static void stop(struct program *p)
     uv_close((uv_handle_t *)&p->turn_end, NULL);
     uv_close((uv_handle_t *)&p->look_after, NULL);
     uv_close((uv_handle_t *)&p->sweep, NULL);
+    uv_close((uv_handle_t *)&p->checkpoint, NULL);
     if (p->listener != NULL)
         wf_listener_close(p->listener);
     if (p->metrics != NULL)
@@ -75,6 +78,16 @@ static void fail(struct program *p, weft_err err)
     stop(p);
 }
 
+/* What a rate held back: the turns have ended, nothing else may come. */
+static void on_checkpoint(uv_timer_t *timer);
+
+static void owe(struct program *p)
+{
+    if (!p->stopping && controller_owes_checkpoint(&p->c) &&
+        !uv_is_active((uv_handle_t *)&p->checkpoint))
+        uv_timer_start(&p->checkpoint, on_checkpoint, CHECKPOINT_MS, 0);
+}
+
 static void end_turn(struct program *p)
 {
     weft_err err;
@@ -84,6 +97,13 @@ static void end_turn(struct program *p)
     err = controller_end_turn(&p->c, &p->why);
     if (err != WEFT_OK)
         fail(p, err);
+    else
+        owe(p);
+}
+
+static void on_checkpoint(uv_timer_t *timer)
+{
+    end_turn(wf_container_of(timer, struct program, checkpoint));
 }
 
 static void on_turn_end(uv_check_t *check)
@@ -140,6 +160,12 @@ static void on_hello(void *arg, Weft__Wire__Hello *hello)
 
     if (floors_version(&p->c.home, &version) == WEFT_OK)
         hello->floors_version = version;
+    wf_signed_free(p->shown);
+    p->shown = NULL;
+    if (p->c.home.log->newest.len > 0 &&
+        wf_signed_decode(p->c.home.log->newest.data, p->c.home.log->newest.len, &p->shown, NULL) ==
+            WEFT_OK)
+        hello->checkpoint = p->shown;
 }
 
 /* ---- metrics */
@@ -199,8 +225,17 @@ static bool is_ready(void *arg, wf_why *why)
 
 static void on_stop(void *arg)
 {
+    struct program *p = arg;
+    weft_err err = p->failed != WEFT_OK ? p->failed : controller_note(&p->c, AUDIT_STOP);
+
     wf_log_info("stopping");
-    stop(arg);
+    if (err == WEFT_OK)
+        err = controller_end_turn_signed(&p->c, &p->why);
+    if (err != WEFT_OK && p->failed == WEFT_OK) {
+        p->failed = err;
+        wf_log_error("the stop couldn't be entered in the audit log: %s", p->why.text);
+    }
+    stop(p);
 }
 
 static void on_reload(void *arg)
@@ -251,9 +286,11 @@ weft_err controller_run(const struct controller_run *run, wf_why *why)
     err = controller_init_sealed(&p->c, run->dir, run->seal_key, why);
     if (err != WEFT_OK)
         goto fail_init;
-    err = controller_look_after(&p->c, wf_now_wall_ms(), &renewed);
+    err = controller_note(&p->c, AUDIT_START);
     if (err == WEFT_OK)
-        err = controller_end_turn(&p->c, why);
+        err = controller_look_after(&p->c, wf_now_wall_ms(), &renewed);
+    if (err == WEFT_OK)
+        err = controller_end_turn_signed(&p->c, why);
     if (err != WEFT_OK)
         goto fail_loop;
     if (uv_loop_init(&p->loop) != 0) {
@@ -266,6 +303,7 @@ weft_err controller_run(const struct controller_run *run, wf_why *why)
     uv_check_init(&p->loop, &p->turn_end);
     uv_timer_init(&p->loop, &p->look_after);
     uv_timer_init(&p->loop, &p->sweep);
+    uv_timer_init(&p->loop, &p->checkpoint);
     uv_check_start(&p->turn_end, on_turn_end);
     uv_timer_start(&p->look_after, on_look_after, LOOK_AFTER_MS, LOOK_AFTER_MS);
     err = open_network(p, run, why);
@@ -283,6 +321,7 @@ weft_err controller_run(const struct controller_run *run, wf_why *why)
     if (err == WEFT_OK && p->failed != WEFT_OK)
         err = wf_fail(why, p->failed, "%s", p->why.text);
     pki_tls_ctx_unref(p->tls);
+    wf_signed_free(p->shown);
 fail_net:
     if (uv_loop_close(&p->loop) != 0)
         wf_log_error("the loop ends with handles open");

@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define STATEMENTS_MAX 96
+#define STATEMENTS_MAX 160
 #define APPLICATION_ID 0x57656674 /* "Weft" */
 
 struct store {
@@ -369,6 +369,11 @@ weft_err store_setting_get(store *s, const char *name, wf_buf *out)
 
 static weft_err open_file(const char *path, int flags, store **out, wf_why *why)
 {
+    /* Alone, so that no shared memory beside the file is needed; and nothing is written. */
+    static const char looking[] = "PRAGMA locking_mode = EXCLUSIVE;"
+                                  "PRAGMA query_only = ON;"
+                                  "PRAGMA trusted_schema = OFF;"
+                                  "PRAGMA cell_size_check = ON;";
     static const char pragmas[] = "PRAGMA locking_mode = EXCLUSIVE;"
                                   "PRAGMA journal_mode = WAL;"
                                   "PRAGMA synchronous = FULL;"
@@ -384,7 +389,8 @@ static weft_err open_file(const char *path, int flags, store **out, wf_why *why)
         return wf_fail(why, WEFT_ENOMEM, "out of memory while opening the store");
     rc = sqlite3_open_v2(path, &s->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
     if (rc == SQLITE_OK)
-        rc = sqlite3_exec(s->db, pragmas, NULL, NULL, NULL);
+        rc = sqlite3_exec(s->db, (flags & SQLITE_OPEN_READONLY) != 0 ? looking : pragmas, NULL,
+                          NULL, NULL);
     if (rc != SQLITE_OK) {
         weft_err err = (rc & 0xff) == SQLITE_BUSY ? WEFT_EBUSY : WEFT_EIO;
 
@@ -444,7 +450,7 @@ weft_err store_create(const char *path, wf_why *why)
     return err;
 }
 
-weft_err store_open(const char *path, store **out, wf_why *why)
+static weft_err open_known(const char *path, int flags, store **out, wf_why *why)
 {
     uint64_t application = 0, version = 0;
     struct stat st;
@@ -454,7 +460,7 @@ weft_err store_open(const char *path, store **out, wf_why *why)
 
     if (stat(path, &st) != 0)
         return wf_fail(why, WEFT_ENOTFOUND, "%s: there is no store", path);
-    err = open_file(path, SQLITE_OPEN_READWRITE, &s, why);
+    err = open_file(path, flags, &s, why);
     if (err != WEFT_OK)
         return err;
     err = pragma_number(s, "PRAGMA application_id", &application);
@@ -488,6 +494,16 @@ weft_err store_open(const char *path, store **out, wf_why *why)
 fail:
     store_close(s);
     return err;
+}
+
+weft_err store_open(const char *path, store **out, wf_why *why)
+{
+    return open_known(path, SQLITE_OPEN_READWRITE, out, why);
+}
+
+weft_err store_open_to_look(const char *path, store **out, wf_why *why)
+{
+    return open_known(path, SQLITE_OPEN_READONLY, out, why);
 }
 
 void store_close(store *s)

@@ -28,6 +28,8 @@ typedef struct store store;
 weft_err store_create(const char *path, wf_why *why);
 /* Opens, alone (WEFT_EBUSY if another process has it). WEFT_EVERSION for a schema we don't know. */
 weft_err store_open(const char *path, store **out, wf_why *why);
+/* The same file, a copy of it, or one that was tampered with: nothing is ever written to it. */
+weft_err store_open_to_look(const char *path, store **out, wf_why *why);
 /* Takes back what isn't committed. NULL is fine. */
 void store_close(store *s);
 /* WEFT_OK, or what broke it, with the sentence in *why. */
@@ -259,5 +261,28 @@ weft_err store_record_digest(store *s, uint64_t version, uint8_t out[32]);
 weft_err store_record_each(store *s, uint64_t first, store_record_fn row, void *arg);
 /* Forgets records below this version. */
 weft_err store_record_drop(store *s, uint64_t below);
+
+/* ---- the audit log: docs/protocol.md, "The audit log". Nothing is deleted. */
+
+#define STORE_AUDIT_LEVEL                                                                          \
+    6u /* smaller subtrees are hashed from their leaves when they are asked for */
+
+/* Entries are numbered from 1 without a gap. */
+weft_err store_audit_add(store *s, uint64_t seq, wf_span event, const uint8_t leaf[32]);
+weft_err store_audit_size(store *s, uint64_t *out);
+typedef weft_err (*store_audit_fn)(void *arg, uint64_t seq, wf_span event, const uint8_t leaf[32]);
+/* From number `first` on, in order. */
+weft_err store_audit_each(store *s, uint64_t first, store_audit_fn row, void *arg);
+/* WEFT_ENOTFOUND. */
+weft_err store_audit_leaf(store *s, uint64_t seq, uint8_t out[32]);
+weft_err store_audit_node_put(store *s, unsigned level, uint64_t position, const uint8_t hash[32]);
+weft_err store_audit_node_get(store *s, unsigned level, uint64_t position, uint8_t out[32]);
+/* Encoded Signed; one for a size. */
+weft_err store_checkpoint_put(store *s, uint64_t size, wf_span encoded);
+typedef weft_err (*store_checkpoint_fn)(void *arg, uint64_t size, wf_span encoded);
+/* Those of at least this size, rising. */
+weft_err store_checkpoint_each(store *s, uint64_t first, store_checkpoint_fn row, void *arg);
+/* The largest. WEFT_ENOTFOUND. */
+weft_err store_checkpoint_last(store *s, uint64_t *size, wf_buf *encoded);
 
 #endif

@@ -138,4 +138,22 @@ const char store_schema[] =
     "  digest BLOB NOT NULL CHECK (length(digest) = 32),"
     "  snapshot INTEGER NOT NULL CHECK (snapshot IN (0, 1)),"
     "  signed BLOB NOT NULL"
+    ") STRICT;"
+
+    /* Nothing is ever deleted from these three. `leaf` is the hash of `event`. */
+    "CREATE TABLE audit ("
+    "  seq INTEGER PRIMARY KEY,"
+    "  event BLOB NOT NULL,"
+    "  leaf BLOB NOT NULL CHECK (length(leaf) = 32)"
+    ") STRICT;"
+    /* Complete subtrees, from STORE_AUDIT_LEVEL on. */
+    "CREATE TABLE audit_node ("
+    "  level INTEGER NOT NULL,"
+    "  position INTEGER NOT NULL,"
+    "  hash BLOB NOT NULL CHECK (length(hash) = 32),"
+    "  PRIMARY KEY (level, position)"
+    ") STRICT, WITHOUT ROWID;"
+    "CREATE TABLE checkpoint ("
+    "  size INTEGER PRIMARY KEY,"
+    "  signed BLOB NOT NULL"
     ") STRICT;";

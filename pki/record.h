@@ -14,6 +14,7 @@
 #define PKI_LABEL_FLOORS "weft-floors-1"
 #define PKI_LABEL_BIND "weft-bind-1"
 #define PKI_LABEL_LINKS "weft-links-1"
+#define PKI_LABEL_CHECKPOINT "weft-checkpoint-1"
 #define PKI_LABEL_ENROLL "weft-enroll-1"
 #define PKI_LABEL_RENEW "weft-renew-1"
 

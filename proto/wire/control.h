@@ -8,7 +8,7 @@
  *
  * Signed records may be absent (NULL) in Hello.member, Notice.bundle,
  * EnrollResult.member, RenewResult.bundle, GrantsResult.bundle,
- * SyncResult.member and .bundle, and Setup.grant; everywhere else they are
+ * SyncResult.member and .bundle, Setup.grant, and every checkpoint; everywhere else they are
  * there. Chains may be empty in Hello and Setup
  * only. Instances may be empty in Setup, SetupReply and a dialer's ItemHello.
  * Times, versions and epochs are any number.
@@ -37,6 +37,7 @@ void wf_control_free(Weft__Wire__Control *control); /* NULL is fine */
     X(MemberBody, member_body, WF_SIGNED_MAX)                                                      \
     X(FloorsBody, floors_body, WF_FLOORS_MAX)                                                      \
     X(BindBody, bind_body, WF_SIGNED_MAX)                                                          \
+    X(CheckpointBody, checkpoint_body, WF_SIGNED_MAX)                                              \
     X(LinkStateBody, link_state_body, WF_SIGNED_MAX)                                               \
     X(Signed, signed, WF_BUNDLE_MAX)                                                               \
     X(EnrollCall, enroll_call, WF_CONTROL_MAX)                                                     \
@@ -47,6 +48,8 @@ void wf_control_free(Weft__Wire__Control *control); /* NULL is fine */
     X(GrantsResult, grants_result, WF_CONTROL_MAX)                                                 \
     X(SyncResult, sync_result, WF_CONTROL_MAX)                                                     \
     X(SessionReport, session_report, WF_CONTROL_MAX)                                               \
+    X(ConsistencyCall, consistency_call, WF_SIGNED_MAX)                                            \
+    X(ConsistencyResult, consistency_result, WF_SIGNED_MAX)                                        \
     X(ItemHello, item_hello, WF_ITEM_CONTROL_MAX)                                                  \
     X(ItemRefuse, item_refuse, WF_ITEM_CONTROL_MAX)                                                \
     X(ItemGrant, item_grant, WF_ITEM_CONTROL_MAX)

@@ -66,6 +66,12 @@
 #define WF_WEEK_MINUTES 10080u
 #define WF_TERM_MS_MAX (366ull * 86400000ull) /* idle and age */
 
+/* The audit log: docs/protocol.md, "The audit log" */
+#define WF_LOG_MAX (1ull << 60) /* entries */
+#define WF_EVENT_MAX 8192u      /* one entry */
+#define WF_CHECKPOINT_MAX 512u  /* a CheckpointBody */
+#define WF_PROOF_MAX 64u        /* hashes */
+
 /* Counts */
 #define WF_CIRCUITS_PER_LINK 65536u
 #define WF_BINDS_PER_LINK 1024u

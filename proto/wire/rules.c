@@ -308,6 +308,14 @@ void wf_rule_bind_body(struct wf_check *c, const void *message)
     is_id(c, "subject", m->subject);
 }
 
+void wf_rule_checkpoint_body(struct wf_check *c, const void *message)
+{
+    const Weft__Wire__CheckpointBody *m = message;
+    is_trust_domain(c, "trust_domain", m->trust_domain);
+    is_true(c, "size", m->size > 0 && m->size <= WF_LOG_MAX, "out of range");
+    is_exactly(c, "root", m->root, WF_PIN_LEN);
+}
+
 void wf_rule_link_state_body(struct wf_check *c, const void *message)
 {
     const Weft__Wire__LinkStateBody *m = message;
@@ -324,6 +332,7 @@ static void rule_hello(struct wf_check *c, const Weft__Wire__Hello *m)
     is_text(c, "agent", m->agent, WF_AGENT_MAX);
     is_signed_or_absent(c, "member", m->member, WF_SIGNED_MAX);
     is_chain_or_empty(c, "chain", m->n_chain, m->chain);
+    is_signed_or_absent(c, "checkpoint", m->checkpoint, WF_CHECKPOINT_MAX);
 }
 
 static void rule_setup(struct wf_check *c, const Weft__Wire__Setup *m)
@@ -411,6 +420,7 @@ static void rule_notice(struct wf_check *c, const Weft__Wire__Notice *m)
 {
     is_signed_or_absent(c, "bundle", m->bundle, WF_BUNDLE_MAX);
     are_ids(c, "cut_sessions", m->n_cut_sessions, m->cut_sessions, WF_REPEATED_MAX);
+    is_signed_or_absent(c, "checkpoint", m->checkpoint, WF_CHECKPOINT_MAX);
 }
 
 void wf_rule_control(struct wf_check *c, const void *message)
@@ -510,6 +520,7 @@ void wf_rule_grants_result(struct wf_check *c, const void *message)
     is_signed_or_absent(c, "bundle", m->bundle, WF_BUNDLE_MAX);
     is_code(c, "refused_code", m->refused_code);
     is_text(c, "refused_reason", m->refused_reason, WF_REASON_MAX);
+    is_signed_or_absent(c, "checkpoint", m->checkpoint, WF_CHECKPOINT_MAX);
 }
 
 void wf_rule_sync_result(struct wf_check *c, const void *message)
@@ -519,6 +530,22 @@ void wf_rule_sync_result(struct wf_check *c, const void *message)
     are_signed(c, "members", m->n_members, m->members, WF_MEMBERS_MAX, WF_SIGNED_MAX);
     are_signed(c, "floors", m->n_floors, m->floors, WF_FLOOR_SETS_MAX, WF_FLOORS_MAX);
     is_signed_or_absent(c, "bundle", m->bundle, WF_BUNDLE_MAX);
+    is_signed_or_absent(c, "checkpoint", m->checkpoint, WF_CHECKPOINT_MAX);
+}
+
+void wf_rule_consistency_call(struct wf_check *c, const void *message)
+{
+    const Weft__Wire__ConsistencyCall *m = message;
+    is_true(c, "first", m->first > 0 && m->first <= m->second, "out of range");
+    is_true(c, "second", m->second <= WF_LOG_MAX, "out of range");
+}
+
+void wf_rule_consistency_result(struct wf_check *c, const void *message)
+{
+    const Weft__Wire__ConsistencyResult *m = message;
+    is_count(c, "hashes", m->n_hashes, 0, WF_PROOF_MAX);
+    for (size_t i = 0; i < m->n_hashes && c->err == WEFT_OK; i++)
+        is_exactly(c, "hashes", m->hashes[i], WF_PIN_LEN);
 }
 
 void wf_rule_session_report(struct wf_check *c, const void *message)

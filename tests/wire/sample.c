@@ -64,7 +64,8 @@ static Weft__Wire__Signed record = RECORD_CONTENT;
 
 static Weft__Wire__Hello hello = {BASE(hello),         .version_min = 1, .version_max = 1,
                                   .features = 7,       .agent = text,    .member = RECORD,
-                                  .floors_version = 3, .wall_clock = 4,  ONE(chain, BLOBS)};
+                                  .floors_version = 3, .wall_clock = 4,  ONE(chain, BLOBS),
+                                  .checkpoint = RECORD};
 static Weft__Wire__Setup setup = {BASE(setup),
                                   .label = 1,
                                   .service_id = BYTES(id_bytes),
@@ -104,8 +105,9 @@ static Weft__Wire__Call call = {BASE(call), .id = 1, .operation = name,
                                 .arguments = BYTES(some_bytes)};
 static Weft__Wire__Reply reply = {BASE(reply), .id = 1, .code = 9, .reason = text,
                                   .result = BYTES(some_bytes)};
-static Weft__Wire__Notice notice = {BASE(notice), .grants = 1, .members = 1, .bundle = RECORD,
-                                    ONE(cut_sessions, IDS)};
+static Weft__Wire__Notice notice = {BASE(notice),           .grants = 1,
+                                    .members = 1,           .bundle = RECORD,
+                                    ONE(cut_sessions, IDS), .checkpoint = RECORD};
 
 static Weft__Wire__BundleBody bundle_body = {
     BASE(bundle_body),           .trust_domain = domain,      .version = 1,
@@ -178,16 +180,22 @@ static Weft__Wire__Posture posture = {BASE(posture), .os = text, .os_version = t
 static Weft__Wire__GrantsCall grants_call = {BASE(grants_call), ONE(services, NAMES), .carry = 1,
                                              .posture = &posture};
 static Weft__Wire__GrantsResult grants_result = {
-    BASE(grants_result), ONE(grants, RECORDS), ONE(members, RECORDS), ONE(floors, RECORDS),
-    .bundle = RECORD,    .refused_code = 9,    .refused_reason = text};
-static Weft__Wire__SyncResult sync_result = {BASE(sync_result), .member = RECORD,
-                                             ONE(members, RECORDS), ONE(floors, RECORDS),
-                                             .bundle = RECORD};
+    BASE(grants_result), ONE(grants, RECORDS), ONE(members, RECORDS),  ONE(floors, RECORDS),
+    .bundle = RECORD,    .refused_code = 9,    .refused_reason = text, .checkpoint = RECORD};
+static Weft__Wire__SyncResult sync_result = {BASE(sync_result),    .member = RECORD,
+                                             .checkpoint = RECORD, ONE(members, RECORDS),
+                                             ONE(floors, RECORDS), .bundle = RECORD};
 static Weft__Wire__SessionRow row = {
     BASE(session_row),         .session = BYTES(id_bytes), .service_id = BYTES(id_bytes),
     .dialer = BYTES(id_bytes), .host = BYTES(id_bytes),    .started = 1,
     .bytes_to_host = 2,        .bytes_to_dialer = 3};
 static Weft__Wire__SessionRow *rows[] = {&row};
+static Weft__Wire__CheckpointBody checkpoint_body = {
+    BASE(checkpoint_body), .trust_domain = domain, .size = 7, .root = BYTES(pin_bytes), .time = 1};
+static Weft__Wire__ConsistencyCall consistency_call = {BASE(consistency_call), .first = 3,
+                                                       .second = 7};
+static Weft__Wire__ConsistencyResult consistency_result = {BASE(consistency_result),
+                                                           ONE(hashes, PINS)};
 static Weft__Wire__SessionReport session_report = {BASE(session_report), ONE(rows, rows)};
 static Weft__Wire__ItemHello item_hello = {BASE(item_hello),
                                            .service_id = BYTES(id_bytes),
@@ -237,15 +245,18 @@ struct sample samples[] = {
     {"Notice", &notice.base, 13, WF_CONTROL_MAX, decode_control},
 #define SAMPLE(Name, snake, max) {#Name, &snake.base, 0, max, decode_##snake},
     {"Signed", &record.base, 0, WF_BUNDLE_MAX, decode_signed},
-    SAMPLE(BundleBody, bundle_body, WF_BUNDLE_MAX) SAMPLE(GrantBody, grant_body, WF_SIGNED_MAX)
-        SAMPLE(MemberBody, member_body, WF_SIGNED_MAX) SAMPLE(
-            FloorsBody, floors_body, WF_FLOORS_MAX) SAMPLE(BindBody, bind_body, WF_SIGNED_MAX)
-            SAMPLE(LinkStateBody, link_state_body, WF_SIGNED_MAX)
-                SAMPLE(EnrollCall, enroll_call, WF_CONTROL_MAX) SAMPLE(EnrollResult, enroll_result,
-                                                                       WF_CONTROL_MAX)
-                    SAMPLE(RenewCall, renew_call, WF_CONTROL_MAX) SAMPLE(RenewResult, renew_result,
-                                                                         WF_CONTROL_MAX)
-                        SAMPLE(GrantsCall, grants_call, WF_CONTROL_MAX)
+    SAMPLE(CheckpointBody, checkpoint_body, WF_SIGNED_MAX) SAMPLE(ConsistencyCall, consistency_call,
+                                                                  WF_SIGNED_MAX)
+        SAMPLE(ConsistencyResult, consistency_result, WF_SIGNED_MAX) SAMPLE(
+            BundleBody, bundle_body, WF_BUNDLE_MAX) SAMPLE(GrantBody, grant_body, WF_SIGNED_MAX)
+            SAMPLE(MemberBody, member_body, WF_SIGNED_MAX) SAMPLE(
+                FloorsBody, floors_body, WF_FLOORS_MAX) SAMPLE(BindBody, bind_body, WF_SIGNED_MAX)
+                SAMPLE(LinkStateBody, link_state_body,
+                       WF_SIGNED_MAX) SAMPLE(EnrollCall, enroll_call, WF_CONTROL_MAX)
+                    SAMPLE(EnrollResult, enroll_result,
+                           WF_CONTROL_MAX) SAMPLE(RenewCall, renew_call, WF_CONTROL_MAX)
+                        SAMPLE(RenewResult, renew_result,
+                               WF_CONTROL_MAX) SAMPLE(GrantsCall, grants_call, WF_CONTROL_MAX)
                             SAMPLE(GrantsResult, grants_result, WF_CONTROL_MAX)
                                 SAMPLE(SyncResult, sync_result, WF_CONTROL_MAX)
                                     SAMPLE(SessionReport, session_report, WF_CONTROL_MAX)

@@ -120,6 +120,8 @@ static const struct bytes_row {
     {"RenewCall.csr", 1, WF_CSR_MAX, false},
     {"RenewCall.proof", 1, WF_SIGNATURE_MAX, false},
     {"RenewResult.chain", 1, WF_CERT_MAX, false},
+    {"CheckpointBody.root", 32, 32, false},
+    {"ConsistencyResult.hashes", 32, 32, false},
     {"SessionReport.rows.session", 16, 16, false},
     {"SessionReport.rows.service_id", 16, 16, false},
     {"SessionReport.rows.dialer", 16, 16, true},
@@ -166,6 +168,7 @@ static const struct count_row {
     {"GrantsResult.floors", 0, WF_FLOOR_SETS_MAX},
     {"SyncResult.members", 0, WF_MEMBERS_MAX},
     {"SyncResult.floors", 0, WF_FLOOR_SETS_MAX},
+    {"ConsistencyResult.hashes", 0, WF_PROOF_MAX},
     {"SessionReport.rows", 0, WF_SESSION_ROWS_MAX},
     {"ItemHello.floors", 0, 1},
 };
@@ -182,6 +185,7 @@ static const struct text_row {
     {"Call.operation", NAME},
     {"Reply.reason", REASON},
     {"BundleBody.trust_domain", DOMAIN},
+    {"CheckpointBody.trust_domain", DOMAIN},
     {"GrantBody.trust_domain", DOMAIN},
     {"GrantBody.service_name", NAME},
     {"MemberBody.trust_domain", DOMAIN},
@@ -220,6 +224,9 @@ static const char *const needed[] = {
     "GrantBody.role",
     "GrantBody.terms.windows.to",
     "FloorsBody.floors.role",
+    "CheckpointBody.size",
+    "ConsistencyCall.first",
+    "ConsistencyCall.second",
     "EnrollResult.bundle",
     "ItemHello.role",
     "ItemHello.grant",
@@ -246,6 +253,8 @@ static struct bytes_row bytes_row_of(const ProtobufCMessage *m, const ProtobufCF
     if (m->descriptor == &weft__wire__signed__descriptor) {
         bool large = strstr(path, ".bundle.") != NULL || strstr(path, ".floors.") != NULL ||
                      strstr(path, ".sets.") != NULL || strncmp(path, "Signed.", 7) == 0;
+        if (strcmp(f->name, "body") == 0 && strstr(path, ".checkpoint.") != NULL)
+            return (struct bytes_row){path, 1, WF_CHECKPOINT_MAX, false};
         if (strcmp(f->name, "body") == 0)
             return (struct bytes_row){path, 1, large ? WF_BUNDLE_MAX : WF_SIGNED_MAX, false};
         if (strcmp(f->name, "signature") == 0)

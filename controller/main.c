@@ -2,6 +2,7 @@
 #include "controller/controller.h"
 #include "controller/init.h"
 #include "controller/unlock.h"
+#include "controller/verify.h"
 #include "proto/base/clock.h"
 #include "proto/base/file.h"
 #include "proto/node/program.h"
@@ -246,6 +247,35 @@ static weft_err run_seal(const struct wf_call_line *line, wf_why *why)
     return err;
 }
 
+static weft_err run_audit_verify(const struct wf_call_line *line, wf_why *why)
+{
+    const char *dir, *against[PKI_LEDGER_SOURCES_MAX - 1];
+    struct verify_result result;
+    size_t count = 0;
+    weft_err err = need_home(line, &dir, why);
+
+    if (err != WEFT_OK)
+        return err;
+    while (count < PKI_LEDGER_SOURCES_MAX - 1 &&
+           (against[count] = wf_line_list(line, "against", count)) != NULL)
+        count++;
+    if (wf_line_list(line, "against", count) != NULL)
+        return wf_fail(why, WEFT_EUSAGE, "--against: at most %u files", PKI_LEDGER_SOURCES_MAX - 1);
+    err = verify_home(dir, wf_line_text(line, "bundle"), against, count, &result, why);
+    if (err == WEFT_OK)
+        printf("verified: %llu entries, %llu of them signed for, by %zu checkpoints\n",
+               (unsigned long long)result.entries, (unsigned long long)result.sound,
+               result.checkpoints);
+    return err;
+}
+
+static const struct wf_option audit_verify_options[] = {
+    {"home", WF_OPTION_TEXT, "DIR", "a home, or a copy of its weft.db and trust-bundle"},
+    {"against", WF_OPTION_LIST, "FILE",
+     "checkpoints from elsewhere: weft-router checkpoints, weft audit export"},
+    {"bundle", WF_OPTION_TEXT, "FILE", "the trust bundle, instead of the home's"},
+    {NULL, WF_OPTION_FLAG, NULL, NULL},
+};
 static const struct wf_option init_options[] = {
     {"home", WF_OPTION_TEXT, "DIR", "the folder to make"},
     {"domain", WF_OPTION_TEXT, "TD", "the trust domain (weft.internal)"},
@@ -297,6 +327,9 @@ static const struct wf_command commands[] = {
     {"seal", "--home DIR --to SOURCE", "seal the private keys with another key",
      "weft-controller seal --home /var/lib/weft-controller --to file:/etc/weft/seal.key",
      seal_options, 0, 0, run_seal},
+    {"audit-verify", "--home DIR", "verify the audit log of a stopped controller, or of a copy",
+     "weft-controller audit-verify --home /mnt/backup/weft-controller", audit_verify_options, 0, 0,
+     run_audit_verify},
     {NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},
 };
 

@@ -80,9 +80,9 @@ static const struct operation table[] = {
     LOOK("session.list", KIND_SESSIONS, op_session_list),
     ACT("session.cut", KIND_SESSIONS, op_session_cut),
     NODE("audit.consistency", WHO_NODE, op_audit_consistency),
-    LOOK("audit.list", KIND_FULL, op_audit_list),
-    LOOK("audit.checkpoints", KIND_FULL, op_audit_checkpoints),
-    LOOK("audit.prove", KIND_FULL, op_audit_prove),
+    LOOK("audit.list", KIND_AUDIT, op_audit_list),
+    LOOK("audit.checkpoints", KIND_AUDIT, op_audit_checkpoints),
+    LOOK("audit.prove", KIND_AUDIT, op_audit_prove),
     LOOK("status", KIND_ANY, op_status),
 };
 #define ROWS (sizeof table / sizeof *table)

@@ -367,7 +367,7 @@ weft_err store_setting_get(store *s, const char *name, wf_buf *out)
 
 /* ---- opening */
 
-static weft_err open_file(const char *path, int flags, store **out, wf_why *why)
+static weft_err open_file(const char *path, int flags, bool to_look, store **out, wf_why *why)
 {
     /* Alone, so that no shared memory beside the file is needed; and nothing is written. */
     static const char looking[] = "PRAGMA locking_mode = EXCLUSIVE;"
@@ -388,9 +388,10 @@ static weft_err open_file(const char *path, int flags, store **out, wf_why *why)
     if (s == NULL)
         return wf_fail(why, WEFT_ENOMEM, "out of memory while opening the store");
     rc = sqlite3_open_v2(path, &s->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+    if (rc == SQLITE_OK && to_look)
+        rc = sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     if (rc == SQLITE_OK)
-        rc = sqlite3_exec(s->db, (flags & SQLITE_OPEN_READONLY) != 0 ? looking : pragmas, NULL,
-                          NULL, NULL);
+        rc = sqlite3_exec(s->db, to_look ? looking : pragmas, NULL, NULL, NULL);
     if (rc != SQLITE_OK) {
         weft_err err = (rc & 0xff) == SQLITE_BUSY ? WEFT_EBUSY : WEFT_EIO;
 
@@ -432,7 +433,7 @@ weft_err store_create(const char *path, wf_why *why)
         return wf_fail(why, wf_file_exists(path) ? WEFT_EEXIST : WEFT_EIO,
                        "%s: the store can't be made there", path);
     close(fd);
-    err = open_file(path, SQLITE_OPEN_READWRITE, &s, why);
+    err = open_file(path, SQLITE_OPEN_READWRITE, false, &s, why);
     if (err != WEFT_OK)
         return err;
     snprintf(header, sizeof header, "PRAGMA application_id = %d; PRAGMA user_version = %d;",
@@ -450,7 +451,8 @@ weft_err store_create(const char *path, wf_why *why)
     return err;
 }
 
-static weft_err open_known(const char *path, int flags, store **out, wf_why *why)
+static weft_err open_known(const char *path, const char *opened, int flags, bool to_look,
+                           store **out, wf_why *why)
 {
     uint64_t application = 0, version = 0;
     struct stat st;
@@ -460,7 +462,7 @@ static weft_err open_known(const char *path, int flags, store **out, wf_why *why
 
     if (stat(path, &st) != 0)
         return wf_fail(why, WEFT_ENOTFOUND, "%s: there is no store", path);
-    err = open_file(path, flags, &s, why);
+    err = open_file(opened, flags, to_look, &s, why);
     if (err != WEFT_OK)
         return err;
     err = pragma_number(s, "PRAGMA application_id", &application);
@@ -498,12 +500,31 @@ fail:
 
 weft_err store_open(const char *path, store **out, wf_why *why)
 {
-    return open_known(path, SQLITE_OPEN_READWRITE, out, why);
+    return open_known(path, path, SQLITE_OPEN_READWRITE, false, out, why);
 }
 
 weft_err store_open_to_look(const char *path, store **out, wf_why *why)
 {
-    return open_known(path, SQLITE_OPEN_READONLY, out, why);
+    struct stat st;
+    char *wal = NULL, *uri = NULL;
+    weft_err err;
+
+    if (strpbrk(path, "?#%") != NULL)
+        return wf_fail(why, WEFT_EINVAL, "%s: a path with ?, # or %% can't be looked at", path);
+    if (asprintf(&wal, "%s-wal", path) < 0)
+        return WEFT_ENOMEM;
+    if (asprintf(&uri, "file:%s?immutable=1", path) < 0) {
+        free(wal);
+        return WEFT_ENOMEM;
+    }
+    /* What a killed controller left in its log counts; it is read from there, and stays there. */
+    if (stat(wal, &st) == 0 && st.st_size > 0)
+        err = open_known(path, path, SQLITE_OPEN_READWRITE, true, out, why);
+    else
+        err = open_known(path, uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, true, out, why);
+    free(wal);
+    free(uri);
+    return err;
 }
 
 void store_close(store *s)

@@ -20,6 +20,14 @@ weft_err cli_quickstart(const struct wf_call_line *line, wf_why *why); /* quicks
 extern const struct wf_option cli_enroll_options[], cli_post_options[], cli_dial_options[],
     cli_status_options[], cli_quickstart_options[];
 
+/* audit.c, audit_verify.c */
+weft_err cli_audit_tail(const struct wf_call_line *line, wf_why *why);
+weft_err cli_audit_export(const struct wf_call_line *line, wf_why *why);
+weft_err cli_audit_prove(const struct wf_call_line *line, wf_why *why);
+weft_err cli_audit_verify(const struct wf_call_line *line, wf_why *why);
+extern const struct wf_option cli_audit_tail_options[], cli_audit_prove_options[],
+    cli_audit_verify_options[];
+
 /* login.c */
 
 struct cli_login {

@@ -32,6 +32,7 @@ struct router_counters {
     uint64_t binds_accepted, binds_refused;
     uint64_t edges_cut, routers_cut; /* links closed by a revocation or an expired certificate */
     uint64_t floors_applied, floors_refused;
+    uint64_t audit_alarms; /* the controller's audit log contradicts what was signed before */
 };
 
 #endif

@@ -6,6 +6,7 @@
 #ifndef ROUTER_INSIDE_H
 #define ROUTER_INSIDE_H
 
+#include "pki/checkpoint.h"
 #include "proto/base/quota.h"
 #include "proto/link/uplink.h"
 #include "router/bind.h"
@@ -55,7 +56,7 @@ struct peer {
 enum router_state { ROUTER_RUNNING, ROUTER_DRAINING, ROUTER_CLOSING };
 
 /* State files that must be written. */
-enum { DIRTY_MEMBERS = 1, DIRTY_FLOORS = 2, DIRTY_BUNDLE = 4 };
+enum { DIRTY_MEMBERS = 1, DIRTY_FLOORS = 2, DIRTY_BUNDLE = 4, DIRTY_CHECKPOINTS = 8 };
 
 #define ROUTER_TIMERS 5
 enum { TIMER_SETUP, TIMER_SAVE, TIMER_SWEEP, TIMER_REPORT, TIMER_DRAIN };
@@ -76,6 +77,8 @@ struct router {
     uint64_t sequence;   /* of our own link state */
     struct members members;
     struct floor_log floors;
+    struct pki_witness witness;
+    Weft__Wire__Signed *shown; /* owned: the checkpoint in the last Hello; NULL: none */
 
     wf_node edges, peers;
     wf_map *quotas; /* owned; identity -> struct wf_quota: its edges */
@@ -172,6 +175,13 @@ void revoke_cut_sessions(struct router *router, const Weft__Wire__Notice *notice
 weft_err sync_open(struct router *router, const wf_address *controllers, size_t count);
 void sync_now(struct router *router);
 void sync_close(struct router *router);
+
+/* ---- witness.c */
+/* A checkpoint of the audit log that came from anyone; NULL is fine. */
+void witness_take(struct router *router, const Weft__Wire__Signed *checkpoint,
+                  bool from_controller);
+void witness_save(struct router *router);
+void witness_load(struct router *router);
 
 /* ---- renew.c */
 /* Has the sweep come by when our certificate is due. */

@@ -2,6 +2,7 @@
 #include "proto/base/clock.h"
 #include "proto/base/file.h"
 #include "proto/base/log.h"
+#include "proto/base/text.h"
 #include "proto/link/enroll.h"
 #include "proto/link/renew.h"
 #include "proto/node/daemon.h"
@@ -281,6 +282,8 @@ static void collect(void *arg, wf_buf *out)
             c->floors_applied);
     COUNTER("floors_total", "Sets of revocations by result", "result=\"refused\"",
             c->floors_refused);
+    COUNTER("audit_alarms_total", "Contradictions in the controller's audit log", NULL,
+            c->audit_alarms);
 #undef GAUGE
 #undef COUNTER
 }
@@ -470,6 +473,36 @@ static weft_err check_config(const struct wf_call_line *line, wf_why *why)
     return err;
 }
 
+/* ---- checkpoints */
+
+static weft_err checkpoints(const struct wf_call_line *line, wf_why *why)
+{
+    struct records records = {0};
+    const char *home;
+    wf_buf record, text;
+    weft_err err = home_of(line, &home, why);
+
+    if (err == WEFT_OK)
+        err = state_load(home, "checkpoints", &records, why);
+    if (err == WEFT_OK && records.count == 0)
+        err = wf_fail(why, WEFT_ENOTFOUND, "%s: no checkpoint of the audit log came yet", home);
+    wf_buf_init(&record, WF_SIGNED_MAX);
+    wf_buf_init(&text, 2 * WF_SIGNED_MAX);
+    for (size_t i = 1; err == WEFT_OK && i < records.count; i++) { /* the first one is a copy */
+        wf_buf_clear(&record);
+        wf_buf_clear(&text);
+        err = wf_signed_encode(records.list[i], &record);
+        if (err == WEFT_OK)
+            err = wf_base64_encode(record.data, record.len, &text);
+        if (err == WEFT_OK)
+            printf("{\"checkpoint\":\"%s\"}\n", wf_buf_cstr(&text));
+    }
+    wf_buf_fini(&text);
+    wf_buf_fini(&record);
+    records_fini(&records);
+    return err;
+}
+
 /* ---- the program */
 
 static const struct wf_option enroll_options[] = {
@@ -489,6 +522,10 @@ static const struct wf_option run_options[] = {
     {"metrics", WF_OPTION_TEXT, "HOST:PORT", "serve /metrics, /livez and /readyz there"},
     {NULL, WF_OPTION_FLAG, NULL, NULL},
 };
+static const struct wf_option checkpoints_options[] = {
+    {"home", WF_OPTION_TEXT, "DIR", "the router's folder; it may be running"},
+    {NULL, WF_OPTION_FLAG, NULL, NULL},
+};
 static const struct wf_command commands[] = {
     {"enroll", "TOKEN.jwt|- --home DIR", "redeem a token: this machine becomes a router",
      "weft-router enroll router.jwt --home /var/lib/weft-router --listen 0.0.0.0:9339 "
@@ -498,6 +535,10 @@ static const struct wf_command commands[] = {
      run},
     {"check-config", "--home DIR", "say whether run would start",
      "weft-router check-config --home /var/lib/weft-router", run_options, 0, 0, check_config},
+    {"checkpoints", "--home DIR",
+     "print the checkpoints of the audit log that this router remembers",
+     "weft-router checkpoints --home /var/lib/weft-router >r1.jsonl", checkpoints_options, 0, 0,
+     checkpoints},
     {NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},
 };
 

@@ -320,6 +320,7 @@ static void peer_up(struct peer *peer, wf_link *link, const Weft__Wire__Hello *h
     /* What it held before it came back it says anew, if it still does. */
     binds_each(&router->binds, drop_held, &held);
     router_level_floors(router, link, hello->floors_version, true);
+    witness_take(router, hello->checkpoint, false);
     link_state_announce(router);
     link_states_send(router, link);
     send_all_terminators(router, link);

@@ -95,6 +95,8 @@ static void save(struct router *router)
         save_bundle(router);
     if ((router->dirty & DIRTY_MEMBERS) != 0)
         save_members(router);
+    if ((router->dirty & DIRTY_CHECKPOINTS) != 0)
+        witness_save(router);
     router->dirty = 0;
 }
 
@@ -187,6 +189,9 @@ void router_hello(void *arg, Weft__Wire__Hello *hello)
 
     hello->member = own == NULL ? NULL : own->record;
     hello->floors_version = pki_floors_version(pki_trust_floors(router->trust));
+    wf_signed_free(router->shown);
+    router->shown = pki_witness_newest(&router->witness);
+    hello->checkpoint = router->shown;
     hello->chain = router->hello_chain;
     for (hello->n_chain = 0;
          hello->n_chain < pki_chain_count(chain) && hello->n_chain < WF_CHAIN_DEPTH;
@@ -341,6 +346,8 @@ static void router_free(struct router *router)
     paths_free(router->paths);
     members_fini(&router->members);
     floor_log_fini(&router->floors);
+    pki_witness_fini(&router->witness);
+    wf_signed_free(router->shown);
     pki_tls_ctx_unref(router->tls);
     pki_trust_unref(router->trust);
     pki_identity_fini(&router->identity);
@@ -413,6 +420,7 @@ weft_err router_open(wf_net *net, struct pki_identity *identity,
         options->links_per_identity == 0 ? ROUTER_LINKS_PER_IDENTITY : options->links_per_identity;
     wf_list_init(&router->edges);
     wf_list_init(&router->peers);
+    pki_witness_init(&router->witness);
     err = make_parts(router, options->memory, why);
     if (err != WEFT_OK)
         goto fail;
@@ -428,6 +436,7 @@ weft_err router_open(wf_net *net, struct pki_identity *identity,
         load(router, "bundle", load_bundle);
         load(router, "floors", load_floors);
         load(router, "members", load_member);
+        witness_load(router);
     }
     load_carried(router);
     compare_advertise(router, options);

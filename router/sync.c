@@ -79,6 +79,7 @@ static void synced(void *arg, weft_err code, const char *reason, wf_span result)
         take_bundle(router, answer->bundle);
         take_floors(router, answer->floors, answer->n_floors, NULL);
         take_member(router, answer->member);
+        witness_take(router, answer->checkpoint, true);
         for (size_t i = 0; i < answer->n_members; i++)
             take_member(router, answer->members[i]);
         wf_log_debug("in step with the controller: %zu routers, floors of version %llu",
@@ -111,9 +112,9 @@ static void controller_up(wf_uplink *uplink, void *arg, wf_link *link,
     struct router *router = arg;
 
     (void)uplink;
-    (void)hello;
     router->was_away = false;
     wf_log_info("the controller is there (%s)", wf_link_remote(link));
+    witness_take(router, hello->checkpoint, true);
     sync_now(router);
     renew_if_due(router);
     report_changed(router);
@@ -134,6 +135,7 @@ static void controller_control(wf_uplink *uplink, void *arg, Weft__Wire__Control
     case WEFT__WIRE__CONTROL__OF_NOTICE:
         take_bundle(router, message->notice->bundle);
         revoke_cut_sessions(router, message->notice);
+        witness_take(router, message->notice->checkpoint, true);
         if (message->notice->members)
             sync_now(router);
         return;

@@ -96,14 +96,14 @@ static weft_err keep(struct pki_seen_checkpoint *to, const struct pki_checkpoint
     return WEFT_OK;
 }
 
-/* The first one of each day stays; the newest is replaced by a newer one of its day. */
+/* The first one of each day stays; the newest is replaced if its day has an earlier one. */
 static weft_err push(struct pki_witness *w, const struct pki_checkpoint *checkpoint, wf_span record)
 {
     struct pki_seen_checkpoint *last = w->count > 0 ? &w->items[w->count - 1] : NULL;
     weft_err err;
 
-    if (w->count > 1 && last->checkpoint.time / DAY_MS == checkpoint->time / DAY_MS &&
-        w->items[w->count - 2].checkpoint.time / DAY_MS == checkpoint->time / DAY_MS)
+    if (w->count > 1 &&
+        w->items[w->count - 2].checkpoint.time / DAY_MS == last->checkpoint.time / DAY_MS)
         return keep(last, checkpoint, record);
     if (w->count == PKI_WITNESS_MAX) {
         wf_buf_fini(&w->items[0].record);

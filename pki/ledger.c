@@ -174,9 +174,9 @@ weft_err pki_ledger_end(struct pki_ledger *l, wf_why *why)
     if (err != WEFT_OK || l->next == l->mark_count)
         return err;
     most = &l->marks[l->mark_count - 1];
-    return wf_fail(why, bad(l, l->tree.size + 1, most->checkpoint.size),
+    return wf_fail(why, bad(l, l->sound + 1, most->checkpoint.size),
                    "the log ends with entry %llu, but %llu were signed for (checkpoint: %s): its "
-                   "tail was cut, or it is an old copy",
+                   "tail was cut, or it is an old copy; nothing vouches for it from entry %llu on",
                    (unsigned long long)l->tree.size, (unsigned long long)most->checkpoint.size,
-                   l->sources[most->source]);
+                   l->sources[most->source], (unsigned long long)l->sound + 1);
 }

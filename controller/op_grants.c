@@ -8,7 +8,8 @@
 /* Room for the parts of a GrantsResult that come before the grants. */
 #define MEMBERS_BUDGET (12u * 1024u)
 #define FLOORS_BUDGET (12u * 1024u)
-#define GRANT_ROOM 1536u /* a grant takes at most this much, with the checkpoint behind the last   \
+#define GRANT_ROOM                                                                                 \
+    1536u                /* a grant takes at most this much, with the checkpoint behind the last   \
                           */
 #define GRANTS_TEXT 240u /* of the names in an entry of the audit log */
 #define CARRY_MAX_MS (30ull * 86400000ull)

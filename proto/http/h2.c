@@ -27,6 +27,7 @@
 #define USELESS_EACH_MS 20u
 #define UPDATES_FREE 1000 /* window updates; each answer's frame earns some more */
 #define UPDATES_EARNED 4
+#define CONTINUATIONS_MAX 8u
 #define WINDOW 65535u
 
 /* RUNNING -> DRAINING (GOAWAY is said) -> ENDED; RUNNING -> ENDED (refused as a whole) */
@@ -43,6 +44,7 @@ struct h2 {
     uint64_t useless_full_at;
     int updates_left;
     bool flooded;
+    unsigned continuations; /* of the head that comes in */
     /* of the head that comes in */
     wf_buf method, target, authority;
     bool scheme_fits, pseudo_put;
@@ -190,7 +192,6 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
     wf_http_exchange *x;
     if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
         /* trailers: not taken */
-        count_useless(h);
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }
     if (wf_http_exchange_new(&h->base, h->base.now, &x) != WEFT_OK)
@@ -259,7 +260,6 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint
         refuse(h, x, 431);
         return 0;
     case WEFT_EPROTO:
-        count_useless(h);
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     default:
         return NGHTTP2_ERR_CALLBACK_FAILURE;
@@ -367,6 +367,11 @@ static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *hd, void 
     (void)ng;
     switch (hd->type) {
     case NGHTTP2_HEADERS:
+        h->continuations = 0;
+        break;
+    case NGHTTP2_CONTINUATION:
+        if (++h->continuations > CONTINUATIONS_MAX)
+            h->flooded = true;
         break;
     case NGHTTP2_DATA:
         if (hd->length == 0 && (hd->flags & NGHTTP2_FLAG_END_STREAM) == 0)
@@ -409,6 +414,12 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
 static int on_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
 {
     struct h2 *h = arg;
+    if (frame->hd.type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code != NGHTTP2_NO_ERROR) {
+        /* A stream's error: nghttp2 counts only the resets that come in. */
+        h->base.service->counters.rejected++;
+        count_useless(h);
+        return 0;
+    }
     if (frame->hd.type != NGHTTP2_HEADERS || (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0)
         return 0;
     wf_http_exchange *x = exchange_of(h, frame->hd.stream_id);
@@ -417,15 +428,6 @@ static int on_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *arg)
     return nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, x->stream, NGHTTP2_NO_ERROR) == 0
                ? 0
                : NGHTTP2_ERR_CALLBACK_FAILURE;
-}
-
-static int on_invalid_frame(nghttp2_session *ng, const nghttp2_frame *frame, int code, void *arg)
-{
-    struct h2 *h = arg;
-    (void)ng, (void)frame, (void)code;
-    h->base.service->counters.rejected++;
-    count_useless(h);
-    return 0;
 }
 
 static int on_stream_close(nghttp2_session *ng, int32_t stream, uint32_t code, void *arg)
@@ -471,6 +473,17 @@ static weft_err give_up(struct h2 *h, uint32_t code)
     return nghttp2_session_terminate_session(h->ng, code) == 0 ? WEFT_OK : WEFT_ENOMEM;
 }
 
+/* A flood ends the connection; else the handler gets what is whole. */
+static weft_err calm(struct h2 *h)
+{
+    if (h->state == H2_ENDED)
+        return WEFT_OK;
+    if (!h->flooded)
+        return ask(h);
+    h->base.service->counters.floods++;
+    return give_up(h, NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
 static weft_err h2_feed(wf_http_session *s, const uint8_t *data, size_t len, uint64_t now,
                         size_t *taken)
 {
@@ -484,13 +497,9 @@ static weft_err h2_feed(wf_http_session *s, const uint8_t *data, size_t len, uin
         return WEFT_ENOMEM;
     if (n == NGHTTP2_ERR_FLOODED)
         h->flooded = true;
-    if (h->flooded) {
-        h->base.service->counters.floods++;
-        return n < 0 ? WEFT_ELIMIT : give_up(h, NGHTTP2_ENHANCE_YOUR_CALM);
-    }
     if (n < 0)
-        return WEFT_EPROTO;
-    return ask(h);
+        h->base.service->counters.floods += h->flooded;
+    return n < 0 ? WEFT_EPROTO : calm(h);
 }
 
 static bool h2_wants_input(const wf_http_session *s)
@@ -510,13 +519,15 @@ static weft_err h2_draw(wf_http_session *s, wf_buf *out, uint64_t now)
 {
     struct h2 *h = of(s);
     h->base.now = now;
-    weft_err err = ask(h); /* those that waited for answers to be drawn */
+    weft_err err = calm(h); /* those that waited for answers to be drawn are asked */
     while (err == WEFT_OK && out->len < WF_HTTP_DRAW) {
         const uint8_t *data;
         ssize_t n = nghttp2_session_mem_send(h->ng, &data);
         if (n == 0)
             break;
         err = n < 0 ? WEFT_ENOMEM : wf_buf_put(out, data, (size_t)n);
+        if (err == WEFT_OK && h->flooded)
+            err = calm(h);
     }
     return err;
 }
@@ -620,6 +631,15 @@ static const struct wf_http_session_ops h2_ops = {
     .free = h2_free,
 };
 
+/* Frames of types that nobody knows: counted in on_begin_frame, which nghttp2 calls for no others.
+ */
+static int on_unknown_frame(nghttp2_session *ng, void **payload, const nghttp2_frame_hd *hd,
+                            void *arg)
+{
+    (void)ng, (void)payload, (void)hd, (void)arg;
+    return NGHTTP2_ERR_CANCEL;
+}
+
 static int open_session(struct h2 *h)
 {
     nghttp2_session_callbacks *callbacks = NULL;
@@ -636,12 +656,15 @@ static int open_session(struct h2 *h)
     nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_sent);
-    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+    nghttp2_session_callbacks_set_unpack_extension_callback(callbacks, on_unknown_frame);
+    for (unsigned type = NGHTTP2_CONTINUATION + 1; type <= UINT8_MAX; type++)
+        nghttp2_option_set_user_recv_extension_type(option, (uint8_t)type);
     nghttp2_option_set_no_auto_window_update(option, 1);
     nghttp2_option_set_no_closed_streams(option, 1);
     nghttp2_option_set_max_settings(option, 32);
-    nghttp2_option_set_max_continuations(option, 8);
+    /* It counts a frame whose header comes in pieces once for each piece: ours is the exact one. */
+    nghttp2_option_set_max_continuations(option, CONTINUATIONS_MAX * 16);
     nghttp2_option_set_stream_reset_rate_limit(option, USELESS_BURST, 1000 / USELESS_EACH_MS);
     nghttp2_option_set_max_deflate_dynamic_table_size(option, 4096);
     rc = nghttp2_session_server_new2(&h->ng, callbacks, h, option);

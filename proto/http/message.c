@@ -488,6 +488,10 @@ static weft_err step(wf_http_parser *p, const uint8_t *data, size_t len, size_t 
         }
         if (err != WEFT_OK || !whole)
             return err;
+        /* Said at once: a head with a bare CR in it might otherwise never seem to end. */
+        for (size_t i = p->line.len - 2; i > 0 && p->line.data[i - 1] != '\n'; i--)
+            if (p->line.data[i - 1] == '\r')
+                return wf_fail(why, WEFT_EPROTO, "HTTP line with a bare CR");
         if (p->line.len == 2)
             return wf_fail(why, WEFT_EPROTO, "HTTP message begins with an empty line");
         if (p->line.len >= 4 && memcmp(p->line.data + p->line.len - 4, "\r\n\r\n", 4) == 0)

@@ -1,4 +1,4 @@
-/* The few strict questions that token.c and identity.c ask of JSON. Seen by them alone. */
+/* The few strict questions that pki asks of JSON. Inside pki only. */
 #ifndef PKI_JSON_H
 #define PKI_JSON_H
 

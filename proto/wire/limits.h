@@ -43,6 +43,7 @@
 #define WF_CHAIN_DEPTH 4u
 #define WF_CSR_MAX 4096u
 #define WF_TOKEN_MAX 8192u
+#define WF_OIDC_TOKEN_MAX 16384u /* a workload's JWT from another issuer */
 #define WF_SIGNED_MAX 16384u
 #define WF_BUNDLE_MAX 65536u
 #define WF_FLOORS_MAX 65536u

@@ -467,6 +467,9 @@ void wf_rule_enroll_call(struct wf_check *c, const void *message)
     is_bytes(c, "csr", m->csr, 1, WF_CSR_MAX);
     is_bytes(c, "proof", m->proof, 1, WF_SIGNATURE_MAX);
     are_addresses(c, "addresses", m->n_addresses, m->addresses);
+    is_chain_or_empty(c, "foreign_chain", m->n_foreign_chain, m->foreign_chain);
+    is_bytes(c, "foreign_proof", m->foreign_proof, 0, WF_SIGNATURE_MAX);
+    is_text(c, "oidc_token", m->oidc_token, WF_OIDC_TOKEN_MAX);
 }
 
 void wf_rule_enroll_result(struct wf_check *c, const void *message)
@@ -488,6 +491,8 @@ void wf_rule_renew_call(struct wf_check *c, const void *message)
     const Weft__Wire__RenewCall *m = message;
     is_bytes(c, "csr", m->csr, 1, WF_CSR_MAX);
     is_bytes(c, "proof", m->proof, 1, WF_SIGNATURE_MAX);
+    is_chain_or_empty(c, "foreign_chain", m->n_foreign_chain, m->foreign_chain);
+    is_bytes(c, "foreign_proof", m->foreign_proof, 0, WF_SIGNATURE_MAX);
 }
 
 void wf_rule_renew_result(struct wf_check *c, const void *message)

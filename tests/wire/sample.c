@@ -165,7 +165,9 @@ static Weft__Wire__LinkStateBody link_state_body = {
     BASE(link_state_body), .router_id = BYTES(id_bytes), .sequence = 1, ONE(neighbours, IDS)};
 static Weft__Wire__EnrollCall enroll_call = {BASE(enroll_call), .token = text,
                                              .csr = BYTES(some_bytes), .proof = BYTES(some_bytes),
-                                             ONE(addresses, ADDRESSES)};
+                                             ONE(addresses, ADDRESSES), ONE(foreign_chain, BLOBS),
+                                             .foreign_proof = BYTES(some_bytes),
+                                             .oidc_token = text};
 static Weft__Wire__EnrollResult enroll_result = {
     BASE(enroll_result),        ONE(chain, BLOBS),     .bundle = RECORD,
     .id = BYTES(id_bytes),      .name = name,          ONE(controllers, ADDRESSES),

@@ -247,6 +247,22 @@ weft_err args_object_end(struct args *args, const char *object, const char *cons
     return WEFT_OK;
 }
 
+weft_err args_bytes(struct args *args, const char *key, bool required, wf_buf *out)
+{
+    weft_err err;
+    const char *text = string_of(args, key, required, &err);
+
+    if (text == NULL)
+        return err;
+    err = wf_base64_decode(text, strlen(text), out);
+    if (err == WEFT_ENOMEM)
+        return err;
+    if (err != WEFT_OK || out->len == 0)
+        return wf_fail(args->why, WEFT_EINVAL, "argument '%s' must be base64 of 1 to %zu bytes",
+                       key, out->max);
+    return WEFT_OK;
+}
+
 weft_err args_which(struct args *args, wf_id *id, char name[WF_NAME_MAX + 1], bool *by_id)
 {
     bool has_name = args_has(args, "name");

@@ -57,6 +57,8 @@ weft_err args_object_end(struct args *args, const char *object, const char *cons
 weft_err args_which(struct args *args, wf_id *id, char name[WF_NAME_MAX + 1], bool *by_id);
 /* Rights of an administrator, a list of words (rights.h). Absent: full. Empty is refused. */
 weft_err args_rights(struct args *args, const char *key, unsigned *out);
+/* Bytes in base64, 1 to out->max; absent and not required: out stays empty. */
+weft_err args_bytes(struct args *args, const char *key, bool required, wf_buf *out);
 /* Attributes of a thing: a list of `#attr` or `attr`. Absent: an empty list. */
 weft_err args_attributes(struct args *args, const char *key, struct store_roles *out);
 

@@ -6,8 +6,9 @@
 #include <assert.h>
 #include <string.h>
 
-#define QUOTAS_MAX 131072u /* twice as many as links: some only remember calls */
-#define LOG_LINES 40u      /* at once, and then one in */
+#define QUOTAS_MAX 131072u       /* twice as many as links: some only remember calls */
+#define FORGET_AFTER_MS 3600000u /* identities by OIDC, behind their end */
+#define LOG_LINES 40u            /* at once, and then one in */
 #define LOG_LINE_MS 50u
 
 /* The floors of before the restart, into our own trust. */
@@ -147,6 +148,7 @@ weft_err controller_note(struct controller *c, enum audit_kind kind)
 weft_err controller_look_after(struct controller *c, uint64_t now, bool *leaf_renewed)
 {
     bool changed = false;
+    uint64_t ended = 0;
     wf_why why = {""};
     weft_err err;
 
@@ -161,8 +163,15 @@ weft_err controller_look_after(struct controller *c, uint64_t now, bool *leaf_re
                                  now > WF_SESSION_OUTLIVES_MS ? now - WF_SESSION_OUTLIVES_MS : 0);
     if (err == WEFT_OK)
         err = store_token_sweep(c->home.store, now > 86400000u ? now - 86400000u : 0);
+    if (err == WEFT_OK)
+        err = store_presented_sweep(c->home.store, now);
+    if (err == WEFT_OK)
+        err = store_federated_sweep(c->home.store,
+                                    now > FORGET_AFTER_MS ? now - FORGET_AFTER_MS : 0, &ended);
     if (err != WEFT_OK)
         return err;
+    if (ended > 0) /* policies may have named one of them */
+        catalog_forget(&c->catalog);
     if (changed) {
         members_forget(&c->members);
         if (turn_add(&c->turn, EFFECT_MEMBERS, 0) == NULL)

@@ -13,6 +13,8 @@
 #include "proto/base/quota.h"
 #include "proto/link/link.h"
 
+struct jwks;
+
 #define CONTROLLER_ERR_COUNT 28 /* codes of weft_err */
 
 struct controller_counters {
@@ -38,6 +40,7 @@ struct controller {
     uint64_t checkpoint_shown_at; /* mono ms, to routers */
     bool checkpoint_unshown;      /* routers haven't seen the newest one */
     uint64_t behind;              /* the longest log that a router remembered */
+    struct jwks *jwks;            /* owned by who runs the loop; NULL: nothing is fetched */
     bool draining;                /* no new links, no new calls */
 };
 

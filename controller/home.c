@@ -326,7 +326,7 @@ weft_err home_renew_leaf(struct home *home, uint64_t now, bool *renewed, wf_why 
     pki_chain_validity(home->chain, &from, &until);
     if (now < until && until - now > (until - from) / 2)
         return WEFT_OK;
-    err = issue_leaf(home, &self, pki_chain_spki(home->chain), now, &chain, why);
+    err = issue_leaf(home, &self, pki_chain_spki(home->chain), now, 0, &chain, why);
     if (err != WEFT_OK)
         return err;
     wf_buf_init(&pem, KEY_FILE_MAX);

@@ -202,7 +202,7 @@ static weft_err make_leaf(const struct home *made, const char *domain, pki_ca *c
     if (err == WEFT_OK)
         err = pki_key_put_spki(key, &spki);
     if (err == WEFT_OK)
-        err = issue_leaf(&enough, &self, wf_span_of(spki.data, spki.len), now, &chain, why);
+        err = issue_leaf(&enough, &self, wf_span_of(spki.data, spki.len), now, 0, &chain, why);
     if (err == WEFT_OK)
         err = home_write_key(made, HOME_LEAF, ".key", key, why);
     if (err == WEFT_OK)
@@ -274,7 +274,8 @@ weft_err init_admin(struct home *home, const char *name, const char *path, wf_wh
     if (err == WEFT_OK)
         err = pki_key_put_spki(identity.key, &spki);
     if (err == WEFT_OK)
-        err = issue_leaf(home, &node, wf_span_of(spki.data, spki.len), now, &identity.chain, why);
+        err =
+            issue_leaf(home, &node, wf_span_of(spki.data, spki.len), now, 0, &identity.chain, why);
     if (err != WEFT_OK)
         goto out;
     pki_chain_pin(identity.chain, &key.pin);

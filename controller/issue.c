@@ -19,7 +19,7 @@ static char *borrowed(const char *text)
 }
 
 weft_err issue_leaf(const struct home *home, const struct store_node *node, wf_span spki,
-                    uint64_t now, pki_chain **out, wf_why *why)
+                    uint64_t now, uint64_t latest, pki_chain **out, wf_why *why)
 {
     const pki_ca *ca = node->kind == PKI_IDENTITY ? home->identities
                        : node->kind == PKI_ROUTER ? home->routers
@@ -42,6 +42,10 @@ weft_err issue_leaf(const struct home *home, const struct store_node *node, wf_s
                        "expired; it has to be rotated");
     if (leaf.not_after > until)
         leaf.not_after = until;
+    if (latest != 0 && latest <= now)
+        return wf_fail(why, WEFT_EEXPIRED, "what vouches for '%s' has expired", node->name);
+    if (latest != 0 && leaf.not_after > latest)
+        leaf.not_after = latest;
     if (leaf.not_before < from)
         leaf.not_before = from;
     return pki_ca_issue(ca, &leaf, out, why);
@@ -73,6 +77,27 @@ weft_err issue_token(const struct home *home, const struct store_node *node, uin
     *row = (struct store_token){.kind = node->kind, .subject = node->id, .expires = token.expiry};
     pki_sha256(token.jti.b, sizeof token.jti.b, row->hash);
     return WEFT_OK;
+}
+
+weft_err issue_join_token(const struct home *home, enum pki_enroll_method method, const wf_id *id,
+                          const char *name, uint64_t expiry, wf_buf *jwt)
+{
+    struct pki_token token = {
+        .kind = PKI_IDENTITY,
+        .id = *id,
+        .expiry = expiry,
+        .method = method,
+        .controller_count = home->address_count,
+        .server_pin_count = 1,
+    };
+
+    memcpy(token.issuer, home->domain, strlen(home->domain) + 1);
+    memcpy(token.name, name, strlen(name) + 1);
+    memcpy(token.controllers, home->addresses, sizeof token.controllers);
+    memcpy(token.bundle, home->bundle_digest, sizeof token.bundle);
+    pki_spiffe_text(home->domain, PKI_IDENTITY, id, token.subject);
+    pki_chain_pin(home->chain, &token.server_pins[0]);
+    return pki_token_make(home->enrollment, &token, jwt);
 }
 
 /* Terms as a message; what it points to lives here. */

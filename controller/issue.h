@@ -11,10 +11,15 @@
 
 /*
  * A leaf for the node's id and name over this public key: back-dated by the
- * clock tolerance, WF_LEAF_LIFE_MS long, never beyond its authority's end.
+ * clock tolerance, WF_LEAF_LIFE_MS long, never beyond its authority's end nor
+ * beyond `latest` (0: no such bound; in the past: WEFT_EEXPIRED).
  */
 weft_err issue_leaf(const struct home *home, const struct store_node *node, wf_span spki,
-                    uint64_t now, pki_chain **out, wf_why *why);
+                    uint64_t now, uint64_t latest, pki_chain **out, wf_why *why);
+
+/* A token of any use for who is vouched for: id and name are the authority's or issuer's. */
+weft_err issue_join_token(const struct home *home, enum pki_enroll_method method, const wf_id *id,
+                          const char *name, uint64_t expiry, wf_buf *jwt);
 
 /* A one-time token for the node: its JWT is appended to jwt, *row is what the store keeps. */
 weft_err issue_token(const struct home *home, const struct store_node *node, uint64_t now,

@@ -62,8 +62,13 @@ weft_err node_token(struct call *call, const struct store_node *node, uint64_t t
     const struct home *home = &call->c->home;
     struct store_token row;
     wf_buf jwt;
-    weft_err err = store_token_void(home->store, &node->id);
+    weft_err err;
 
+    if (node->enroll == PKI_ENROLL_CA || node->enroll == PKI_ENROLL_OIDC)
+        return wf_fail(&call->why, WEFT_EINVAL,
+                       "'%s' enrolls with a join token (weft %s token), which is no one's own",
+                       node->name, node->enroll == PKI_ENROLL_CA ? "ca" : "oidc");
+    err = store_token_void(home->store, &node->id);
     if (err != WEFT_OK)
         return err;
     wf_buf_init(&jwt, WF_TOKEN_MAX);
@@ -87,7 +92,8 @@ weft_err node_create(struct call *call, struct store_node *node, uint64_t token_
         return err;
     node->id = wf_id_random();
     node->created = call->now;
-    node->enroll = PKI_ENROLL_OTT;
+    if (node->enroll == 0)
+        node->enroll = PKI_ENROLL_OTT;
     err = store_node_add(call->c->home.store, node);
     if (err == WEFT_OK)
         err = node_token(call, node, token_life_s, token);

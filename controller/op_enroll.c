@@ -11,6 +11,7 @@
  * - Many redeem at once: calls run one after the other, the first one wins.
  * - A key that another subject has, or that was withdrawn, is never certified.
  */
+#include "controller/enroll.h"
 #include "controller/issue.h"
 #include "controller/node.h"
 #include <assert.h>
@@ -132,8 +133,8 @@ static void note_certificate(struct call *call, const struct store_node *node, c
             wf_id_text(&node->id, id), wf_hex(pin->b, sizeof pin->b, key));
 }
 
-/* Certifies spki for node and writes what changes with it, the token aside. */
-static weft_err certify(struct call *call, struct store_node *node, wf_span spki, pki_chain **out)
+weft_err enroll_certify(struct call *call, struct store_node *node, wf_span spki, uint64_t until,
+                        pki_chain **out)
 {
     const struct home *home = &call->c->home;
     struct store_key key = {.subject = node->id};
@@ -144,7 +145,7 @@ static weft_err certify(struct call *call, struct store_node *node, wf_span spki
     pki_pin_of_spki(spki, &key.pin);
     err = key_is_free(call, &key.pin, &node->id);
     if (err == WEFT_OK)
-        err = issue_leaf(home, node, spki, call->now, &chain, &call->why);
+        err = issue_leaf(home, node, spki, call->now, until, &chain, &call->why);
     if (err != WEFT_OK)
         return err;
     pki_chain_validity(chain, &from, &key.not_after);
@@ -213,15 +214,28 @@ static weft_err again(struct call *call, const struct store_token *row,
     return err;
 }
 
+weft_err enroll_admit(struct enrolling *e, struct store_node *node, uint64_t until)
+{
+    pki_chain *chain = NULL;
+    weft_err err = enroll_certify(e->call, node, e->spki, until, &chain);
+
+    if (err == WEFT_OK)
+        err = put_enroll_result(e->call, node, chain);
+    if (err == WEFT_OK)
+        e->call->c->counters.enrollments++;
+    pki_chain_free(chain);
+    return err;
+}
+
 static weft_err redeem(struct call *call, const struct store_token *row, struct store_node *node,
-                       wf_span spki)
+                       wf_span spki, uint64_t until)
 {
     wf_buf pem;
     pki_chain *chain = NULL;
     weft_err err;
 
     wf_buf_init(&pem, PEM_MAX);
-    err = certify(call, node, spki, &chain);
+    err = enroll_certify(call, node, spki, until, &chain);
     if (err == WEFT_OK)
         err = pki_chain_put_pem(chain, &pem);
     if (err == WEFT_OK)
@@ -253,14 +267,79 @@ static weft_err take_addresses(struct call *call, const Weft__Wire__EnrollCall *
     return err;
 }
 
+weft_err enroll_node(struct enrolling *e, struct store_token *row, struct store_node *out)
+{
+    struct call *call = e->call;
+    store *s = call->c->home.store;
+    uint8_t hash[32];
+    weft_err err;
+
+    pki_sha256(e->token.jti.b, sizeof e->token.jti.b, hash);
+    err = store_token_get(s, hash, row);
+    if (err == WEFT_OK && (row->kind != e->token.kind || !wf_id_equal(&row->subject, &e->token.id)))
+        err = WEFT_ENOTFOUND;
+    if (err == WEFT_OK)
+        err = store_node_get(s, row->kind, &row->subject, out);
+    if (err == WEFT_OK && out->enroll != e->token.method)
+        err = WEFT_ENOTFOUND;
+    if (err == WEFT_ENOTFOUND)
+        return wf_fail(
+            &call->why, WEFT_ECREDENTIAL,
+            "this token is void: a newer one took its place, or what it was for is gone");
+    if (err == WEFT_OK && out->disabled)
+        return wf_fail(&call->why, WEFT_EREVOKED, "%s '%s' is disabled; ask an administrator",
+                       node_word(out->kind), out->name);
+    return err;
+}
+
+weft_err enroll_once(struct enrolling *e, uint64_t until)
+{
+    struct store_token row;
+    struct store_node node;
+    weft_err err = enroll_node(e, &row, &node);
+
+    if (err != WEFT_OK)
+        return err;
+    if (row.redeemed != 0)
+        return again(e->call, &row, &node, e->spki);
+    err = take_addresses(e->call, e->ask, &node);
+    return err == WEFT_OK ? redeem(e->call, &row, &node, e->spki, until) : err;
+}
+
+weft_err enroll_by_ott(struct enrolling *e)
+{
+    return enroll_once(e, 0);
+}
+
+/* ---- the ways to enroll: what isn't here enrolls nobody */
+
+static const struct way {
+    enum pki_enroll_method method;
+    const char *what;
+    bool foreign, oidc; /* must be presented, and else must not */
+    weft_err (*redeem)(struct enrolling *e);
+} ways[] = {
+    {PKI_ENROLL_OTT, "a one-time token", false, false, enroll_by_ott},
+    {PKI_ENROLL_OTTCA, "a one-time token and a certificate of its authority", true, false,
+     enroll_by_ottca},
+    {PKI_ENROLL_CA, "a join token and a certificate of its authority", true, false, enroll_by_ca},
+    {PKI_ENROLL_OIDC, "a join token and a token of its issuer", false, true, enroll_by_oidc},
+};
+
+static const struct way *find_way(enum pki_enroll_method method)
+{
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
+        if (ways[i].method == method)
+            return &ways[i];
+    return NULL;
+}
+
 static weft_err enroll(struct call *call, const Weft__Wire__EnrollCall *ask, wf_span spki)
 {
     const struct home *home = &call->c->home;
+    struct enrolling e = {.call = call, .ask = ask, .spki = spki};
     size_t token_len = strlen(ask->token);
-    struct store_token row;
-    struct store_node node;
-    struct pki_token token;
-    uint8_t hash[32];
+    const struct way *way;
     wf_span key;
     weft_err err;
     wf_buf own;
@@ -269,36 +348,21 @@ static weft_err enroll(struct call *call, const Weft__Wire__EnrollCall *ask, wf_
     err = pki_key_put_spki(home->enrollment, &own);
     key = wf_span_of(own.data, own.len);
     if (err == WEFT_OK)
-        err = pki_token_verify(ask->token, token_len, &key, 1, call->now, &token, &call->why);
+        err = pki_token_verify(ask->token, token_len, &key, 1, call->now, &e.token, &call->why);
     wf_buf_fini(&own);
     if (err != WEFT_OK)
         return err;
-    if (token.method != PKI_ENROLL_OTT || strcmp(token.issuer, home->domain) != 0)
+    way = find_way(e.token.method);
+    if (way == NULL || strcmp(e.token.issuer, home->domain) != 0)
         return wf_fail(&call->why, WEFT_ECREDENTIAL,
                        "this token is for another fabric or another way to enroll");
+    if ((ask->n_foreign_chain > 0 || ask->foreign_proof.len > 0) != way->foreign ||
+        (ask->oidc_token[0] != '\0') != way->oidc)
+        return wf_fail(&call->why, WEFT_ECREDENTIAL,
+                       "this token enrolls with %s, and with nothing else", way->what);
     err = proof_holds(call, spki, PKI_LABEL_ENROLL, "EXPORTER-weft-enroll",
                       wf_span_of(ask->token, token_len), ask->proof);
-    if (err != WEFT_OK)
-        return err;
-    pki_sha256(token.jti.b, sizeof token.jti.b, hash);
-    err = store_token_get(home->store, hash, &row);
-    if (err == WEFT_OK && (row.kind != token.kind || !wf_id_equal(&row.subject, &token.id)))
-        err = WEFT_ENOTFOUND;
-    if (err == WEFT_OK)
-        err = store_node_get(home->store, row.kind, &row.subject, &node);
-    if (err == WEFT_ENOTFOUND)
-        return wf_fail(
-            &call->why, WEFT_ECREDENTIAL,
-            "this token is void: a newer one took its place, or what it was for is gone");
-    if (err != WEFT_OK)
-        return err;
-    if (node.disabled)
-        return wf_fail(&call->why, WEFT_EREVOKED, "%s '%s' is disabled; ask an administrator",
-                       node_word(node.kind), node.name);
-    if (row.redeemed != 0)
-        return again(call, &row, &node, spki);
-    err = take_addresses(call, ask, &node);
-    return err == WEFT_OK ? redeem(call, &row, &node, spki) : err;
+    return err == WEFT_OK ? way->redeem(&e) : err;
 }
 
 weft_err op_enroll(struct call *call)
@@ -327,6 +391,7 @@ static weft_err renew(struct call *call, const Weft__Wire__RenewCall *ask, wf_sp
     const struct pki_subject *who = call->subject;
     struct store_node node;
     pki_chain *chain = NULL;
+    uint64_t until = 0;
     pki_pin pin;
     weft_err err;
 
@@ -344,7 +409,9 @@ static weft_err renew(struct call *call, const Weft__Wire__RenewCall *ask, wf_sp
     if (!node.enrolled || !pki_pin_equal(&node.pin, &pin))
         return wf_fail(&call->why, WEFT_EREVOKED,
                        "another key took this one's place; enroll again with a new token");
-    err = certify(call, &node, spki, &chain);
+    err = enroll_renewal(call, ask, &node, &until);
+    if (err == WEFT_OK)
+        err = enroll_certify(call, &node, spki, until, &chain);
     if (err == WEFT_OK)
         err = put_chain(&call->result, chain);
     if (err == WEFT_OK)

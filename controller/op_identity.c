@@ -1,4 +1,5 @@
 /* identity.*: docs/operations.md. */
+#include "controller/ca.h"
 #include "controller/node.h"
 #include "controller/rights.h"
 #include "controller/view.h"
@@ -9,7 +10,8 @@ weft_err op_identity_create(struct call *call, struct args *args)
 {
     struct store_node node = {.kind = PKI_IDENTITY};
     json_t *token = NULL, *object;
-    char enroll[16];
+    char enroll[16], ca_name[WF_NAME_MAX + 1];
+    struct store_ca ca;
     uint64_t life = 0;
     weft_err err = args_name(args, "name", true, node.name);
 
@@ -18,16 +20,35 @@ weft_err op_identity_create(struct call *call, struct args *args)
     if (err == WEFT_OK)
         err = args_text(args, "enroll", false, enroll, sizeof enroll);
     if (err == WEFT_OK)
+        err = args_name(args, "ca", false, ca_name);
+    if (err == WEFT_OK)
         err = args_number(args, "token_life_s", NODE_TOKEN_LIFE_S, 1, NODE_TOKEN_LIFE_MAX_S, &life);
     if (err == WEFT_OK)
         err = args_end(args);
     if (err != WEFT_OK)
         return err;
-    if (enroll[0] != '\0' && strcmp(enroll, "ott") != 0)
-        return wf_fail(&call->why, WEFT_EINVAL, "enroll method '%s' is not built yet; use 'ott'",
-                       enroll);
+    node.enroll = PKI_ENROLL_OTT;
+    if (strcmp(enroll, "ottca") == 0)
+        node.enroll = PKI_ENROLL_OTTCA;
+    else if (enroll[0] != '\0' && strcmp(enroll, "ott") != 0)
+        return wf_fail(&call->why, WEFT_EINVAL,
+                       "an identity is created to enroll by 'ott' or 'ottca', not by '%s'%s",
+                       enroll,
+                       strcmp(enroll, "ca") == 0 || strcmp(enroll, "oidc") == 0
+                           ? ": such ones make themselves (weft ca add --auto, weft oidc add)"
+                           : "");
+    if ((node.enroll == PKI_ENROLL_OTTCA) != (ca_name[0] != '\0'))
+        return wf_fail(&call->why, WEFT_EINVAL, "'ca' goes with enroll 'ottca', and with it alone");
     wf_fail(&call->what, WEFT_OK, "%s", node.name);
-    err = node_create(call, &node, life, &token);
+    if (node.enroll == PKI_ENROLL_OTTCA)
+        err = ca_find_verified(call, ca_name, &ca);
+    if (err == WEFT_OK)
+        err = node_create(call, &node, life, &token);
+    if (err == WEFT_OK && node.enroll == PKI_ENROLL_OTTCA) {
+        const struct store_federated row = {.node = node.id, .authority = ca.id};
+
+        err = store_federated_put(call->c->home.store, &row);
+    }
     if (err != WEFT_OK) {
         json_decref(token);
         return err;

@@ -10,6 +10,7 @@
  *   with the store's own sentence.
  * - The address is taken, the home is in use, a key is missing: one line, nothing was started.
  */
+#include "controller/jwks.h"
 #include "controller/operation.h"
 #include "controller/peer.h"
 #include "proto/base/clock.h"
@@ -57,6 +58,7 @@ static void stop(struct program *p)
         wf_metrics_close(p->metrics);
     if (p->daemon != NULL)
         wf_daemon_close(p->daemon);
+    jwks_close(p->c.jwks);
     peer_close_all(&p->c);
     wf_net_close(p->net, NULL, NULL);
 }
@@ -306,7 +308,9 @@ weft_err controller_run(const struct controller_run *run, wf_why *why)
     uv_timer_init(&p->loop, &p->checkpoint);
     uv_check_start(&p->turn_end, on_turn_end);
     uv_timer_start(&p->look_after, on_look_after, LOOK_AFTER_MS, LOOK_AFTER_MS);
-    err = open_network(p, run, why);
+    err = jwks_open(&p->loop, &p->c, &p->c.jwks);
+    if (err == WEFT_OK)
+        err = open_network(p, run, why);
     if (err == WEFT_OK) {
         bound.port = wf_listener_port(p->listener);
         wf_address_text(&bound, listen);
@@ -322,6 +326,7 @@ weft_err controller_run(const struct controller_run *run, wf_why *why)
         err = wf_fail(why, p->failed, "%s", p->why.text);
     pki_tls_ctx_unref(p->tls);
     wf_signed_free(p->shown);
+    jwks_free(p->c.jwks);
 fail_net:
     if (uv_loop_close(&p->loop) != 0)
         wf_log_error("the loop ends with handles open");

@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define STATEMENTS_MAX 160
+#define STATEMENTS_MAX 256
 #define APPLICATION_ID 0x57656674 /* "Weft" */
 
 struct store {

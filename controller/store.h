@@ -197,6 +197,85 @@ weft_err store_name_retire(store *s, enum pki_kind kind, const char *name, uint6
 weft_err store_name_is_retired(store *s, enum pki_kind kind, const char *name, uint64_t now,
                                uint64_t *until, bool *out);
 
+/* ---- who else may vouch for an enrollee: authorities and issuers of others */
+
+#define STORE_TEMPLATE_MAX 129u
+#define STORE_CA_NONCE 32u
+
+struct store_ca {
+    wf_id id;
+    char name[WF_NAME_MAX + 1];
+    uint8_t nonce[STORE_CA_NONCE];
+    bool verified;  /* its key was shown; else it vouches for nobody */
+    bool automatic; /* its certificates make identities; else only those that wait for it */
+    char template[STORE_TEMPLATE_MAX];
+    struct store_roles roles;
+    uint64_t created;
+};
+weft_err store_ca_add(store *s, const struct store_ca *ca, wf_span certificate); /* WEFT_EEXIST */
+weft_err store_ca_get(store *s, const wf_id *id, struct store_ca *out);
+weft_err store_ca_find(store *s, const char *name, struct store_ca *out);
+weft_err store_ca_certificate(store *s, const wf_id *id, wf_buf *der);
+weft_err store_ca_verified(store *s, const wf_id *id);
+weft_err store_ca_remove(store *s, const wf_id *id);
+typedef weft_err (*store_ca_fn)(void *arg, const struct store_ca *row);
+weft_err store_ca_each(store *s, const char *after, store_ca_fn row, void *arg);
+
+#define STORE_ISSUER_TEXT 257u
+#define STORE_CONDITIONS_MAX 8u
+
+struct store_issuer {
+    wf_id id;
+    char name[WF_NAME_MAX + 1];
+    char issuer[STORE_ISSUER_TEXT], audience[STORE_ISSUER_TEXT];
+    char url[STORE_ISSUER_TEXT]; /* of its keys; "": they were given */
+    char conditions[STORE_CONDITIONS_MAX][STORE_ISSUER_TEXT];
+    size_t condition_count;
+    char template[STORE_TEMPLATE_MAX];
+    struct store_roles roles;
+    uint64_t life_ms, created;
+    uint64_t fetched; /* wall ms; 0: keys never came */
+};
+/* keys and tls_ca may be empty. WEFT_EEXIST. */
+weft_err store_issuer_add(store *s, const struct store_issuer *issuer, wf_span keys,
+                          wf_span tls_ca);
+weft_err store_issuer_get(store *s, const wf_id *id, struct store_issuer *out);
+weft_err store_issuer_find(store *s, const char *name, struct store_issuer *out);
+/* Its key set, and the authorities for its address, as they came. */
+weft_err store_issuer_keys(store *s, const wf_id *id, wf_buf *keys, wf_buf *tls_ca);
+weft_err store_issuer_keys_put(store *s, const wf_id *id, wf_span keys, uint64_t now);
+weft_err store_issuer_remove(store *s, const wf_id *id);
+typedef weft_err (*store_issuer_fn)(void *arg, const struct store_issuer *row);
+weft_err store_issuer_each(store *s, const char *after, store_issuer_fn row, void *arg);
+
+/* Who vouches, or is to vouch, for a node. */
+struct store_federated {
+    wf_id node, authority;
+    bool shown;              /* the three below are meant */
+    uint8_t certificate[32]; /* struct pki_foreign_leaf */
+    pki_pin pin;
+    uint64_t ends;                 /* of the foreign certificate */
+    char derived[WF_NAME_MAX + 1]; /* the name that it gave; "": none */
+};
+/* Adds or replaces. WEFT_EEXIST: another node has this foreign key. */
+weft_err store_federated_put(store *s, const struct store_federated *row);
+weft_err store_federated_get(store *s, const wf_id *node, struct store_federated *out);
+weft_err store_federated_find(store *s, const wf_id *authority, const pki_pin *pin,
+                              struct store_federated *out);
+weft_err store_federated_count(store *s, const wf_id *authority, uint64_t *out);
+/* Forgets identities by OIDC that ended before, with their keys; *removed says how many. */
+weft_err store_federated_sweep(store *s, uint64_t before, uint64_t *removed);
+
+struct store_presented {
+    uint8_t digest[32];
+    wf_id node;
+    pki_pin pin; /* by this key */
+    uint64_t until;
+};
+weft_err store_presented_add(store *s, const struct store_presented *row); /* WEFT_EEXIST */
+weft_err store_presented_get(store *s, const uint8_t digest[32], struct store_presented *out);
+weft_err store_presented_sweep(store *s, uint64_t now);
+
 /* ---- issued grants and floors */
 
 /* A pair has a row for each kind of terms that live grants of it carry. */

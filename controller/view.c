@@ -36,11 +36,19 @@ static const char *state_of(const struct store_node *node)
     return node->disabled ? "disabled" : node->enrolled ? "active" : "pending";
 }
 
+static const char *method_of(enum pki_enroll_method method)
+{
+    return method == PKI_ENROLL_OTTCA  ? "ottca"
+           : method == PKI_ENROLL_CA   ? "ca"
+           : method == PKI_ENROLL_OIDC ? "oidc"
+                                       : "ott";
+}
+
 json_t *view_identity(const struct store_node *node)
 {
     return json_pack("{so ss so ss ss so so}", "id", id_of(&node->id), "name", node->name, "roles",
-                     attributes_of(&node->roles), "enroll", "ott", "state", state_of(node),
-                     "created", time_of(node->created), "expires",
+                     attributes_of(&node->roles), "enroll", method_of(node->enroll), "state",
+                     state_of(node), "created", time_of(node->created), "expires",
                      time_of(node->enrolled ? node->expires : 0));
 }
 
@@ -59,6 +67,37 @@ static json_t *limits_of(const struct store_limits *limits)
     if (limits->age_ms != 0)
         json_object_set_new(object, "max_age", json_integer((json_int_t)(limits->age_ms / 1000)));
     return object;
+}
+
+json_t *view_ca(const struct controller *c, const struct store_ca *ca, const char *subject,
+                uint64_t ends)
+{
+    char nonce[2 * STORE_CA_NONCE + 1];
+    json_t *object =
+        json_pack("{so ss ss sb ss so so ss so}", "id", id_of(&ca->id), "name", ca->name, "state",
+                  ca->verified ? "verified" : "unverified", "auto", (int)ca->automatic,
+                  "name_template", ca->template, "roles", attributes_of(&ca->roles), "created",
+                  time_of(ca->created), "subject", subject, "expires", time_of(ends));
+
+    if (object != NULL && !ca->verified) /* what its key is to sign, docs/operations.md */
+        json_object_set_new(object, "challenge",
+                            json_sprintf("weft-ca-1 %s %s %s", c->home.domain, ca->name,
+                                         wf_hex(ca->nonce, sizeof ca->nonce, nonce)));
+    return object;
+}
+
+json_t *view_issuer(const struct store_issuer *issuer)
+{
+    json_t *conditions = json_array();
+
+    for (size_t i = 0; i < issuer->condition_count; i++)
+        json_array_append_new(conditions, json_string(issuer->conditions[i]));
+    return json_pack("{so ss ss ss ss so ss so sI so so}", "id", id_of(&issuer->id), "name",
+                     issuer->name, "issuer", issuer->issuer, "audience", issuer->audience,
+                     "jwks_url", issuer->url, "claims", conditions, "name_template",
+                     issuer->template, "roles", attributes_of(&issuer->roles), "life_s",
+                     (json_int_t)(issuer->life_ms / 1000), "created", time_of(issuer->created),
+                     "keys_since", time_of(issuer->fetched));
 }
 
 json_t *view_service(const struct store_service *service)

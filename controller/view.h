@@ -6,6 +6,10 @@
 
 /* New objects, the caller's; NULL without memory (or, for a policy, when the store fails). */
 struct json_t *view_identity(const struct store_node *node);
+/* subject and ends: of its certificate. An unverified one shows what its key is to sign. */
+struct json_t *view_ca(const struct controller *c, const struct store_ca *ca, const char *subject,
+                       uint64_t ends);
+struct json_t *view_issuer(const struct store_issuer *issuer);
 struct json_t *view_service(const struct store_service *service);
 struct json_t *view_policy(store *s, const struct store_policy *policy);
 struct json_t *view_router(const struct controller *c, const struct store_node *node);

@@ -77,8 +77,7 @@ weft_err pki_foreign_ca_read(wf_span der, uint64_t now, struct pki_foreign_ca *o
     weft_err err = parse(der, &x, why);
     if (err != WEFT_OK)
         return err;
-    if ((X509_get_extension_flags(x) & (EXFLAG_CA | EXFLAG_BCONS)) !=
-        (EXFLAG_CA | EXFLAG_BCONS)) {
+    if ((X509_get_extension_flags(x) & (EXFLAG_CA | EXFLAG_BCONS)) != (EXFLAG_CA | EXFLAG_BCONS)) {
         err = wf_fail(why, WEFT_ECREDENTIAL,
                       "this certificate is no authority: basicConstraints doesn't say CA:TRUE");
     } else if ((X509_get_extension_flags(x) & EXFLAG_KUSAGE) == 0 ||
@@ -88,8 +87,9 @@ weft_err pki_foreign_ca_read(wf_span der, uint64_t now, struct pki_foreign_ca *o
     } else if (!pki_x509_validity(x, &ca.not_before, &ca.not_after)) {
         err = wf_fail(why, WEFT_ECREDENTIAL, "the authority's validity can't be read");
     } else if (now < ca.not_before || now >= ca.not_after) {
-        err = wf_fail(why, WEFT_EEXPIRED, "the authority's certificate has expired, or isn't "
-                                          "valid yet");
+        err = wf_fail(why, WEFT_EEXPIRED,
+                      "the authority's certificate has expired, or isn't "
+                      "valid yet");
     }
     if (err == WEFT_OK) {
         (void)X509_NAME_oneline(X509_get_subject_name(x), ca.subject, sizeof ca.subject);
@@ -392,8 +392,7 @@ weft_err pki_foreign_sign(const pki_foreign_key *key, wf_span bytes, wf_buf *sig
     weft_err err = WEFT_OK;
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     size_t len = 0;
-    if (ctx == NULL ||
-        EVP_DigestSignInit(ctx, NULL, digest_for(key->evp), NULL, key->evp) != 1 ||
+    if (ctx == NULL || EVP_DigestSignInit(ctx, NULL, digest_for(key->evp), NULL, key->evp) != 1 ||
         EVP_DigestSign(ctx, NULL, &len, bytes.data, bytes.len) != 1)
         err = pki_openssl_fail(NULL, WEFT_EINTERNAL, "signing failed");
     if (err == WEFT_OK)
@@ -418,8 +417,8 @@ weft_err pki_foreign_chain_from_pem(wf_span pem, const pki_foreign_key *key,
     wf_buf_init(&one, WF_CERT_MAX);
     while ((err = pki_pem_next(&pem, label, &one, why)) == WEFT_OK) {
         if (strcmp(label, "CERTIFICATE") != 0)
-            err = wf_fail(why, WEFT_ECREDENTIAL, "the PEM block is %s, wanted is CERTIFICATE",
-                          label);
+            err =
+                wf_fail(why, WEFT_ECREDENTIAL, "the PEM block is %s, wanted is CERTIFICATE", label);
         else if (n == WF_CHAIN_DEPTH)
             err = wf_fail(why, WEFT_ELIMIT, "a foreign chain has at most %u certificates",
                           WF_CHAIN_DEPTH);

@@ -35,10 +35,10 @@ weft_err pki_foreign_verify(wf_span der, wf_span bytes, wf_span signature, wf_wh
 /* Who a foreign leaf speaks for. A name that is absent is ""; there is never more than one. */
 struct pki_foreign_leaf {
     char cn[PKI_FOREIGN_NAME_MAX], san_uri[PKI_FOREIGN_NAME_MAX], san_dns[PKI_FOREIGN_NAME_MAX];
-    char serial[2 * 20 + 1];  /* lower-case hex */
-    uint8_t certificate[32];  /* SHA-256 over issuer and serial number */
-    pki_pin pin;              /* of its key */
-    uint64_t not_after;       /* the earliest end in the whole chain, wall ms */
+    char serial[2 * 20 + 1]; /* lower-case hex */
+    uint8_t certificate[32]; /* SHA-256 over issuer and serial number */
+    pki_pin pin;             /* of its key */
+    uint64_t not_after;      /* the earliest end in the whole chain, wall ms */
 };
 /*
  * Checks a presented chain, leaf first, against one authority (its DER) and

@@ -307,16 +307,16 @@ weft_err pki_jwks_verify(const pki_jwks *set, wf_span alg, wf_span kid, wf_span 
 {
     const struct key *found = NULL;
     size_t type = 0, fit = 0;
-    while (type < TYPES && !wf_span_equal(alg, wf_span_of(types[type].alg, strlen(types[type].alg))))
+    while (type < TYPES &&
+           !wf_span_equal(alg, wf_span_of(types[type].alg, strlen(types[type].alg))))
         type++;
     if (type == TYPES)
         return wf_fail(why, WEFT_ECREDENTIAL,
                        "the token's \"alg\" is none of RS256, ES256 and EdDSA");
     for (size_t i = 0; i < set->count; i++) {
         const struct key *key = &set->keys[i];
-        bool fits = kid.len == 0
-                        ? key->type == (enum type)type
-                        : wf_span_equal(kid, wf_span_of(key->kid, strlen(key->kid)));
+        bool fits = kid.len == 0 ? key->type == (enum type)type
+                                 : wf_span_equal(kid, wf_span_of(key->kid, strlen(key->kid)));
         if (!fits)
             continue;
         found = key;

@@ -17,9 +17,9 @@ struct pki_jwt {
 
 static weft_err decode(wf_span part, const char *what, size_t max, wf_buf *out, wf_why *why)
 {
-    weft_err err = part.len > max * 4 / 3 + 4 ? WEFT_ELIMIT
-                                              : wf_base64url_decode((const char *)part.data,
-                                                                    part.len, out);
+    weft_err err = part.len > max * 4 / 3 + 4
+                       ? WEFT_ELIMIT
+                       : wf_base64url_decode((const char *)part.data, part.len, out);
     if (err == WEFT_OK && (out->len == 0 || out->len > max))
         err = out->len == 0 ? WEFT_EINVAL : WEFT_ELIMIT;
     if (err == WEFT_OK || err == WEFT_ENOMEM)

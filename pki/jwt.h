@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #define PKI_JWT_HEADER_MAX 1024u
-#define PKI_JWT_TOLERANCE_MS 60000u      /* between the issuer's clock and ours */
+#define PKI_JWT_TOLERANCE_MS 60000u        /* between the issuer's clock and ours */
 #define PKI_JWT_AGE_MAX_MS (3600u * 1000u) /* since it was issued, however late its end */
 #define PKI_JWT_TEXT_MAX 1024u
 

@@ -163,9 +163,12 @@ static Weft__Wire__BindBody bind_body = {BASE(bind_body),
                                          .sequence = 2};
 static Weft__Wire__LinkStateBody link_state_body = {
     BASE(link_state_body), .router_id = BYTES(id_bytes), .sequence = 1, ONE(neighbours, IDS)};
-static Weft__Wire__EnrollCall enroll_call = {BASE(enroll_call), .token = text,
-                                             .csr = BYTES(some_bytes), .proof = BYTES(some_bytes),
-                                             ONE(addresses, ADDRESSES), ONE(foreign_chain, BLOBS),
+static Weft__Wire__EnrollCall enroll_call = {BASE(enroll_call),
+                                             .token = text,
+                                             .csr = BYTES(some_bytes),
+                                             .proof = BYTES(some_bytes),
+                                             ONE(addresses, ADDRESSES),
+                                             ONE(foreign_chain, BLOBS),
                                              .foreign_proof = BYTES(some_bytes),
                                              .oidc_token = text};
 static Weft__Wire__EnrollResult enroll_result = {
@@ -174,7 +177,8 @@ static Weft__Wire__EnrollResult enroll_result = {
     ONE(controller_pins, PINS), ONE(members, RECORDS), .member = RECORD,
     ONE(floors, RECORDS)};
 static Weft__Wire__RenewCall renew_call = {BASE(renew_call), .csr = BYTES(some_bytes),
-                                           .proof = BYTES(some_bytes)};
+                                           .proof = BYTES(some_bytes), ONE(foreign_chain, BLOBS),
+                                           .foreign_proof = BYTES(some_bytes)};
 static Weft__Wire__RenewResult renew_result = {BASE(renew_result), ONE(chain, BLOBS),
                                                .bundle = RECORD};
 static Weft__Wire__Posture posture = {BASE(posture), .os = text, .os_version = text, .arch = text,

@@ -121,6 +121,8 @@ static const struct bytes_row {
     {"EnrollResult.controller_pins", 32, 32, false},
     {"RenewCall.csr", 1, WF_CSR_MAX, false},
     {"RenewCall.proof", 1, WF_SIGNATURE_MAX, false},
+    {"RenewCall.foreign_chain", 1, WF_CERT_MAX, false},
+    {"RenewCall.foreign_proof", 0, WF_SIGNATURE_MAX, true},
     {"RenewResult.chain", 1, WF_CERT_MAX, false},
     {"CheckpointBody.root", 32, 32, false},
     {"ConsistencyResult.hashes", 32, 32, false},

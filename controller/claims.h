@@ -1,0 +1,17 @@
+/*
+ * Conditions on the claims of an issuer's token, as an administrator wrote
+ * them: "repository == acme/shop", "ref != refs/heads/wip", "ref ~ refs/tags/v*".
+ * A claim that is absent or no text holds none of them.
+ */
+#ifndef CONTROLLER_CLAIMS_H
+#define CONTROLLER_CLAIMS_H
+
+#include "controller/store.h"
+#include "pki/jwt.h"
+
+/* "CLAIM OP VALUE": OP is ==, != or ~ (in the value, * is any run of characters). WEFT_EINVAL. */
+weft_err claims_check(const char *condition, wf_why *why);
+/* Whether each condition of the issuer holds; the first that doesn't is named. WEFT_EREFUSED. */
+weft_err claims_hold(const struct store_issuer *issuer, const pki_jwt *jwt, wf_why *why);
+
+#endif

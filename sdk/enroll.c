@@ -216,8 +216,19 @@ weft_err weft_enroll(const struct weft_enroll_options *options, weft_why *why)
     weft_err err = read_key(options, &config, why);
     if (err != WEFT_OK)
         return err;
+    if ((options->ca_cert == NULL) != (options->ca_key == NULL))
+        return wf_fail(why, WEFT_EUSAGE, "--ca-cert and --ca-key go together");
+    struct wf_foreign foreign = {.count = 0};
+    if (options->ca_cert != NULL) {
+        err = wf_foreign_load(options->ca_cert, options->ca_key, &foreign, why);
+        if (err != WEFT_OK)
+            return err;
+        config.foreign = &foreign;
+    }
+    config.oidc_token = options->oidc_token;
     pki_identity_init(&identity);
     err = wf_enroll(&config, &identity, NULL, why);
+    wf_foreign_fini(&foreign);
     if (err == WEFT_OK && options->carry != NULL) {
         err = carry(&identity, options->carry, options->services, why);
         if (err == WEFT_OK) {

@@ -19,6 +19,7 @@
 #include "pki/identity_key.h"
 #include "proto/base/clock.h"
 #include "proto/base/file.h"
+#include "proto/base/secret.h"
 #include "proto/link/ask.h"
 #include <assert.h>
 #include <stdio.h>
@@ -28,16 +29,24 @@
 
 #define LOCK_MS 5000u
 #define KEY_MAX 4096u
+#define AGAIN_MS 500u
 
 struct enrollment {
     const struct wf_enroll_config *config; /* borrowed */
     struct pki_token token;
-    pki_key *key;  /* owned */
-    wf_buf csr;    /* owned */
-    char *key_ref; /* owned; as the identity will name it; NULL: inline */
-    char *pending; /* owned: OUT.pending */
-    bool is_fresh; /* the key was made now: no earlier attempt can have used it */
+    pki_key *key;               /* owned */
+    wf_buf csr;                 /* owned */
+    char *key_ref;              /* owned; as the identity will name it; NULL: inline */
+    char *pending;              /* owned: OUT.pending */
+    bool is_fresh;              /* the key was made now: no earlier attempt can have used it */
+    struct pki_subject subject; /* of the certificate that came, verified */
 };
+
+/* A join token is nobody's own: who we are follows from what we show beside it. */
+static bool is_join(const struct enrollment *e)
+{
+    return e->token.method == PKI_ENROLL_CA || e->token.method == PKI_ENROLL_OIDC;
+}
 
 static const char *kind_word(enum pki_kind kind)
 {
@@ -67,11 +76,17 @@ static weft_err check_token(struct enrollment *e, wf_why *why)
                        e->token.kind == PKI_ROUTER     ? ": use `weft-router enroll`"
                        : e->token.kind == PKI_IDENTITY ? ": use `weft enroll`"
                                                        : "");
-    if (e->token.method != PKI_ENROLL_OTT)
-        return wf_fail(why, WEFT_EINVAL,
-                       "this version enrolls with one-time tokens only: ask for one with "
-                       "`weft %s reissue %s`",
-                       noun(e->token.kind), e->token.name);
+    const bool foreign = e->token.method == PKI_ENROLL_OTTCA || e->token.method == PKI_ENROLL_CA;
+    const bool oidc = e->token.method == PKI_ENROLL_OIDC;
+    if (foreign != (config->foreign != NULL))
+        return wf_fail(why, WEFT_EUSAGE, "%s",
+                       foreign ? "this token enrolls with a certificate of your own authority: "
+                                 "give --ca-cert and --ca-key"
+                               : "this token takes no certificate: leave --ca-cert and --ca-key");
+    if (oidc != (config->oidc_token != NULL))
+        return wf_fail(why, WEFT_EUSAGE, "%s",
+                       oidc ? "this token enrolls with a token of its issuer: give --oidc-token"
+                            : "this token takes no issuer's token: leave --oidc-token");
     return WEFT_OK;
 }
 
@@ -206,6 +221,60 @@ static weft_err find_key(struct enrollment *e, wf_why *why)
     return err == WEFT_OK ? load_or_make_key(e, e->key_ref + 5, why) : err;
 }
 
+/* ---- a certificate of another authority */
+
+weft_err wf_foreign_load(const char *cert_path, const char *key_path, struct wf_foreign *out,
+                         wf_why *why)
+{
+    struct wf_foreign foreign = {.count = 0};
+    wf_buf pem;
+
+    wf_buf_init(&pem, 4 * WF_CHAIN_MAX);
+    for (size_t i = 0; i < WF_CHAIN_DEPTH; i++)
+        wf_buf_init(&foreign.chain[i], WF_CERT_MAX);
+    weft_err err = wf_file_read_secret(key_path, &pem, why);
+    if (err == WEFT_OK) {
+        err = pki_foreign_key_from_pem(wf_span_of(pem.data, pem.len), &foreign.key, why);
+        if (err != WEFT_OK)
+            (void)wf_wrap(why, err, "%s", key_path);
+    }
+    wf_buf_wipe(&pem);
+    wf_buf_init(&pem, 4 * WF_CHAIN_MAX);
+    if (err == WEFT_OK)
+        err = wf_file_read(cert_path, &pem, why);
+    if (err == WEFT_OK) {
+        err = pki_foreign_chain_from_pem(wf_span_of(pem.data, pem.len), foreign.key, foreign.chain,
+                                         &foreign.count, why);
+        if (err != WEFT_OK)
+            (void)wf_wrap(why, err, "%s", cert_path);
+    }
+    wf_buf_fini(&pem);
+    if (err == WEFT_OK)
+        *out = foreign;
+    else
+        wf_foreign_fini(&foreign);
+    return err;
+}
+
+void wf_foreign_fini(struct wf_foreign *foreign)
+{
+    pki_foreign_key_free(foreign->key);
+    for (size_t i = 0; i < WF_CHAIN_DEPTH; i++)
+        wf_buf_fini(&foreign->chain[i]);
+    *foreign = (struct wf_foreign){.key = NULL};
+}
+
+weft_err wf_foreign_put(const struct wf_foreign *foreign, wf_span subject, wf_span csr,
+                        const uint8_t exporter[32], ProtobufCBinaryData *certs, wf_buf *proof)
+{
+    uint8_t body[PKI_FOREIGN_BODY];
+
+    for (size_t i = 0; i < foreign->count; i++)
+        certs[i] = wf_pb_bytes(foreign->chain[i].data, foreign->chain[i].len);
+    pki_foreign_body(subject, csr, exporter, body);
+    return pki_foreign_sign(foreign->key, wf_span_of(body, sizeof body), proof);
+}
+
 /* ---- the call */
 
 static weft_err put_call(void *arg, wf_link *link, wf_buf *out, wf_why *why)
@@ -216,12 +285,18 @@ static weft_err put_call(void *arg, wf_link *link, wf_buf *out, wf_why *why)
     char texts[WF_ADDRESSES_MAX][WF_ADDRESS_TEXT];
     char *addresses[WF_ADDRESSES_MAX];
     char token[WF_TOKEN_MAX + 1];
+    char issued[WF_OIDC_TOKEN_MAX + 1];
+    ProtobufCBinaryData certs[WF_CHAIN_DEPTH];
     uint8_t exporter[32];
-    wf_buf proof;
+    wf_buf proof, foreign;
 
     weft__wire__enroll_call__init(&call);
     assert(config->token_len <= WF_TOKEN_MAX); /* it was read */
     wf_buf_init(&proof, 256);
+    wf_buf_init(&foreign, 2 * WF_SIGNATURE_MAX);
+    if (config->oidc_token != NULL && strlen(config->oidc_token) > WF_OIDC_TOKEN_MAX)
+        return wf_fail(why, WEFT_ELIMIT, "the issuer's token is longer than %u characters",
+                       WF_OIDC_TOKEN_MAX);
     memcpy(token, config->token, config->token_len);
     token[config->token_len] = '\0';
     weft_err err = wf_link_export(link, "EXPORTER-weft-enroll", exporter);
@@ -236,12 +311,41 @@ static weft_err put_call(void *arg, wf_link *link, wf_buf *out, wf_why *why)
         call.proof = wf_pb_bytes(proof.data, proof.len);
         call.addresses = addresses;
         call.n_addresses = config->address_count;
+    }
+    if (err == WEFT_OK && config->foreign != NULL) {
+        err = wf_foreign_put(config->foreign, wf_span_of(config->token, config->token_len),
+                             wf_span_of(e->csr.data, e->csr.len), exporter, certs, &foreign);
+        call.foreign_chain = certs;
+        call.n_foreign_chain = config->foreign->count;
+        call.foreign_proof = wf_pb_bytes(foreign.data, foreign.len);
+    }
+    if (err == WEFT_OK) {
+        if (config->oidc_token != NULL) {
+            memcpy(issued, config->oidc_token, strlen(config->oidc_token) + 1);
+            call.oidc_token = issued;
+        }
         err = wf_message_put(&call.base, out);
     }
     if (err != WEFT_OK)
         (void)wf_fail(why, err, "the request can't be made: %s", weft_err_sentence((int)err));
     wf_buf_wipe(&proof);
+    wf_buf_fini(&foreign);
+    wf_wipe(issued, sizeof issued);
     return err;
+}
+
+/* Asks; while the controller has to fetch what it needs, again. */
+static weft_err ask_patiently(const struct wf_ask *ask, wf_buf *answer, bool *refused, wf_why *why)
+{
+    const uint64_t end = wf_now_mono_ms() + (ask->timeout_ms != 0 ? ask->timeout_ms : 30000);
+    for (;;) {
+        weft_err err = wf_ask(ask, answer, refused, why);
+        if (err != WEFT_EBUSY || !*refused || wf_now_mono_ms() + AGAIN_MS > end)
+            return err;
+        why->text[0] = '\0';
+        *refused = false;
+        (void)usleep(AGAIN_MS * 1000);
+    }
 }
 
 static weft_err redeem(struct enrollment *e, wf_buf *answer, wf_why *why)
@@ -266,11 +370,15 @@ static weft_err redeem(struct enrollment *e, wf_buf *answer, wf_why *why)
         .arg = e,
         .timeout_ms = e->config->timeout_ms,
     };
-    err = wf_ask(&ask, answer, &refused, why);
+    err = ask_patiently(&ask, answer, &refused, why);
     pki_tls_ctx_unref(tls);
     if (refused &&
         (err == WEFT_EUSED || err == WEFT_EEXPIRED || (err == WEFT_ECREDENTIAL && e->is_fresh)))
         remove_pending(e);
+    if (refused && is_join(e)) {
+        remove_pending(e); /* the next time may be with another proof: a key of its own */
+        return err;
+    }
     if (refused && err == WEFT_EUSED)
         return wf_fail(why, err, "token already used: ask for a new one with `weft %s reissue %s`",
                        noun(e->token.kind), e->token.name);
@@ -287,7 +395,7 @@ static weft_err redeem(struct enrollment *e, wf_buf *answer, wf_why *why)
 /* ---- the answer */
 
 /* Everything that came, against the token and our key; on success the identity is complete. */
-static weft_err verify(const struct enrollment *e, const Weft__Wire__EnrollResult *result,
+static weft_err verify(struct enrollment *e, const Weft__Wire__EnrollResult *result,
                        struct pki_identity *identity, wf_why *why)
 {
     const struct pki_token *token = &e->token;
@@ -295,7 +403,10 @@ static weft_err verify(const struct enrollment *e, const Weft__Wire__EnrollResul
     struct pki_subject subject;
     pki_trust *trust = NULL;
     pki_pin pin;
+    wf_id said;
 
+    if (!wf_id_from_bytes(result->id.data, result->id.len, &said))
+        return wf_fail(why, WEFT_EPROTO, "it lacks the id");
     if (result->bundle == NULL || result->n_chain == 0 || result->n_chain > WF_CHAIN_DEPTH)
         return wf_fail(why, WEFT_EPROTO, "it lacks the certificate or the bundle");
     weft_err err = wf_signed_encode(result->bundle, &identity->bundle);
@@ -313,15 +424,20 @@ static weft_err verify(const struct enrollment *e, const Weft__Wire__EnrollResul
     if (err != WEFT_OK)
         goto done;
     pki_key_pin(e->key, &pin);
-    if (subject.kind != token->kind || !wf_id_equal(&subject.id, &token->id) ||
-        strcmp(subject.domain, token->issuer) != 0) {
-        err = wf_fail(why, WEFT_ECREDENTIAL, "the certificate is not for the id in the token");
-    } else if (strcmp(subject.name, token->name) != 0) {
-        err = wf_fail(why, WEFT_ECREDENTIAL, "the certificate is for \"%s\", the token for \"%s\"",
-                      subject.name, token->name);
+    if (is_join(e)
+            ? !wf_id_equal(&subject.id, &said) || wf_id_equal(&subject.id, &token->id)
+            : !wf_id_equal(&subject.id, &token->id) || strcmp(subject.name, token->name) != 0) {
+        err = wf_fail(why, WEFT_ECREDENTIAL,
+                      "the certificate is for \"%s\", not for the id and "
+                      "name in the %s",
+                      subject.name, is_join(e) ? "answer" : "token");
+    } else if (subject.kind != token->kind || strcmp(subject.domain, token->issuer) != 0) {
+        err = wf_fail(why, WEFT_ECREDENTIAL,
+                      "the certificate is of another kind or trust domain than the token");
     } else if (!pki_pin_equal(&subject.pin, &pin)) {
         err = wf_fail(why, WEFT_ECREDENTIAL, "the certificate is not for our key");
     }
+    e->subject = subject;
 done:
     pki_trust_unref(trust);
     return err;
@@ -372,8 +488,8 @@ static weft_err conclude(struct enrollment *e, const Weft__Wire__EnrollResult *r
     if (err != WEFT_OK)
         return wf_wrap(why, err, "the controller's answer is refused");
     identity->kind = e->token.kind;
-    identity->id = e->token.id;
-    memcpy(identity->name, e->token.name, sizeof identity->name);
+    identity->id = e->subject.id;
+    memcpy(identity->name, e->subject.name, sizeof identity->name);
     memcpy(identity->domain, e->token.issuer, sizeof identity->domain);
     identity->key = e->key;
     e->key = NULL;

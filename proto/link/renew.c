@@ -12,10 +12,12 @@
 #include "proto/link/renew.h"
 #include "proto/base/clock.h"
 #include "proto/link/ask.h"
+#include "proto/link/enroll.h"
 #include <string.h>
 
 struct renewal {
     const struct pki_identity *identity; /* borrowed */
+    const struct wf_foreign *foreign;    /* borrowed; NULL: none */
     wf_buf csr;                          /* owned */
 };
 
@@ -23,15 +25,25 @@ static weft_err put_call(void *arg, wf_link *link, wf_buf *out, wf_why *why)
 {
     const struct renewal *renewal = arg;
     Weft__Wire__RenewCall call;
+    ProtobufCBinaryData certs[WF_CHAIN_DEPTH];
     uint8_t exporter[32];
-    wf_buf proof;
+    wf_buf proof, foreign;
 
     weft__wire__renew_call__init(&call);
     wf_buf_init(&proof, 256);
+    wf_buf_init(&foreign, 2 * WF_SIGNATURE_MAX);
     weft_err err = wf_link_export(link, "EXPORTER-weft-renew", exporter);
     if (err == WEFT_OK)
         err = pki_proof_make(renewal->identity->key, PKI_LABEL_RENEW,
                              wf_span_of(renewal->csr.data, renewal->csr.len), exporter, &proof);
+    if (err == WEFT_OK && renewal->foreign != NULL) {
+        const wf_span csr = wf_span_of(renewal->csr.data, renewal->csr.len);
+
+        err = wf_foreign_put(renewal->foreign, csr, csr, exporter, certs, &foreign);
+        call.foreign_chain = certs;
+        call.n_foreign_chain = renewal->foreign->count;
+        call.foreign_proof = wf_pb_bytes(foreign.data, foreign.len);
+    }
     if (err == WEFT_OK) {
         call.csr = wf_pb_bytes(renewal->csr.data, renewal->csr.len);
         call.proof = wf_pb_bytes(proof.data, proof.len);
@@ -40,6 +52,7 @@ static weft_err put_call(void *arg, wf_link *link, wf_buf *out, wf_why *why)
     if (err != WEFT_OK)
         (void)wf_fail(why, err, "the request can't be made: %s", weft_err_sentence((int)err));
     wf_buf_wipe(&proof);
+    wf_buf_fini(&foreign);
     return err;
 }
 
@@ -112,7 +125,7 @@ weft_err wf_renew(const struct wf_renew_config *config, pki_chain **chain, wf_bu
                   wf_why *why_out)
 {
     const struct pki_identity *identity = config->identity;
-    struct renewal renewal = {.identity = identity};
+    struct renewal renewal = {.identity = identity, .foreign = config->foreign};
     uint64_t now = wf_now_wall_ms(), not_before, not_after;
     pki_trust *trust = NULL;
     pki_tls_ctx *tls = NULL;

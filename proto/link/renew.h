@@ -7,11 +7,14 @@
 
 #include "pki/identity.h"
 
+struct wf_foreign;
+
 struct wf_renew_config {
     const struct pki_identity *identity; /* borrowed for the call */
     const wf_address *controllers;       /* NULL: the identity's own */
     size_t controller_count;
-    unsigned timeout_ms; /* 0: 30 s */
+    const struct wf_foreign *foreign; /* a newer certificate of who vouches; NULL: none. enroll.h */
+    unsigned timeout_ms;              /* 0: 30 s */
 };
 
 /*

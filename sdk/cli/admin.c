@@ -29,8 +29,7 @@ static void selector(const char *typed, char out[WF_NAME_MAX + 8])
         snprintf(out, WF_NAME_MAX + 8, "@%s", typed);
 }
 
-/* "a,b" as a JSON list; each part through selector when asked. */
-static json_t *list_of(const char *text, bool selectors)
+json_t *cli_list_of(const char *text, bool selectors)
 {
     json_t *list = json_array();
     while (list != NULL && *text != 0) {
@@ -62,7 +61,7 @@ static void put_list(json_t *args, const struct wf_call_line *line, const char *
 {
     const char *text = wf_line_text(line, option);
     if (text != NULL)
-        json_object_set_new(args, key, list_of(text, selectors));
+        json_object_set_new(args, key, cli_list_of(text, selectors));
 }
 
 static weft_err put_token_life(json_t *args, const struct wf_call_line *line, wf_why *why)
@@ -123,8 +122,7 @@ static weft_err call_and_say_gone(const struct wf_call_line *line, json_t *args,
     return err;
 }
 
-/* Writes the token under `key` of result to the file, or to stdout, and says so. */
-static weft_err give_token(const json_t *result, const char *key, const char *file, wf_why *why)
+weft_err cli_give_token(const json_t *result, const char *key, const char *file, wf_why *why)
 {
     const char *token = json_string_value(json_object_get(result, key));
     if (token == NULL)
@@ -144,8 +142,7 @@ static weft_err give_token(const json_t *result, const char *key, const char *fi
     return err;
 }
 
-/* A token file must be writable before the controller makes what only its token can use. */
-static weft_err check_token_file(const char *file, wf_why *why)
+weft_err cli_check_token_file(const char *file, wf_why *why)
 {
     if (file == NULL)
         return WEFT_OK;
@@ -163,7 +160,7 @@ static weft_err call_for_token(const struct wf_call_line *line, json_t *args, wf
     json_t *result = NULL;
     const char *file = wf_line_text(line, "token-out");
     operation_of(line, operation);
-    weft_err err = check_token_file(file, why);
+    weft_err err = cli_check_token_file(file, why);
     if (err == WEFT_OK)
         err = put_token_life(args, line, why);
     if (err == WEFT_OK)
@@ -172,7 +169,7 @@ static weft_err call_for_token(const struct wf_call_line *line, json_t *args, wf
     if (err == WEFT_OK && cli_say_dry_run(line, result))
         goto done; /* a token of what isn't there would be of no use */
     if (err == WEFT_OK && (file != NULL || !as_json))
-        err = give_token(result, "token", file, why);
+        err = cli_give_token(result, "token", file, why);
     if (err == WEFT_OK && as_json) {
         if (file != NULL)
             json_object_del(result, "token"); /* it is where it was asked for, and nowhere else */
@@ -218,7 +215,7 @@ static weft_err fetch_list(const struct wf_call_line *line, const char *operatio
     return err;
 }
 
-static weft_err run_list(const struct wf_call_line *line, wf_why *why)
+weft_err cli_run_list(const struct wf_call_line *line, wf_why *why)
 {
     char operation[64];
     json_t *all = NULL;
@@ -230,7 +227,7 @@ static weft_err run_list(const struct wf_call_line *line, wf_why *why)
     return err;
 }
 
-static weft_err run_gone(const struct wf_call_line *line, wf_why *why)
+weft_err cli_run_gone(const struct wf_call_line *line, wf_why *why)
 {
     const char *name = wf_line_arg(line, 0), *command = wf_line_command(line);
     const char *key = strcmp(command, "admin remove") == 0  ? "identity"
@@ -239,7 +236,7 @@ static weft_err run_gone(const struct wf_call_line *line, wf_why *why)
     return call_and_say_gone(line, json_pack("{s:s}", key, name), name, why);
 }
 
-static weft_err run_named(const struct wf_call_line *line, wf_why *why)
+weft_err cli_run_named(const struct wf_call_line *line, wf_why *why)
 {
     return call_and_print(line, json_pack("{s:s}", "name", wf_line_arg(line, 0)), why);
 }
@@ -249,6 +246,7 @@ static weft_err run_identity_create(const struct wf_call_line *line, wf_why *why
     json_t *args = json_pack("{s:s}", "name", wf_line_arg(line, 0));
     put_list(args, line, "roles", "roles", false);
     put_text(args, line, "enroll", "enroll");
+    put_text(args, line, "ca", "ca");
     return call_for_token(line, args, why);
 }
 
@@ -415,8 +413,8 @@ static weft_err run_share(const struct wf_call_line *line, wf_why *why)
     snprintf(dial_file, sizeof dial_file, "%s-dial.jwt", name);
     host = host != NULL ? host : host_file;
     dial = dial != NULL ? dial : dial_file;
-    if ((err = check_token_file(host, why)) != WEFT_OK ||
-        (err = check_token_file(dial, why)) != WEFT_OK)
+    if ((err = cli_check_token_file(host, why)) != WEFT_OK ||
+        (err = cli_check_token_file(dial, why)) != WEFT_OK)
         return err;
     json_t *args = json_pack("{s:s}", "name", name);
     err = cli_act(line, "share", args, &result, why);
@@ -426,9 +424,9 @@ static weft_err run_share(const struct wf_call_line *line, wf_why *why)
         return WEFT_OK;
     }
     if (err == WEFT_OK)
-        err = give_token(result, "host_token", host, why);
+        err = cli_give_token(result, "host_token", host, why);
     if (err == WEFT_OK)
-        err = give_token(result, "dial_token", dial, why);
+        err = cli_give_token(result, "dial_token", dial, why);
     json_object_del(result, "host_token");
     json_object_del(result, "dial_token");
     if (err == WEFT_OK && wf_line_flag(line, "json"))
@@ -469,7 +467,9 @@ static const struct wf_option json_only[] = {JSON_ROW, END_ROW};
 static const struct wf_option act_only[] = {DRY_ROW, JSON_ROW, END_ROW};
 static const struct wf_option identity_create[] = {
     {"roles", WF_OPTION_TEXT, "A,B", "role attributes"},
-    {"enroll", WF_OPTION_TEXT, "HOW", "ott, the default; ottca and ca are not built yet"},
+    {"enroll", WF_OPTION_TEXT, "HOW",
+     "ott, the default, or ottca: a token and a certificate of --ca"},
+    {"ca", WF_OPTION_TEXT, "NAME", "with ottca: the authority of its certificate, see ca add"},
     {"token-out", WF_OPTION_TEXT, "FILE", "write the one-time token here instead of stdout"},
     {"token-life", WF_OPTION_TEXT, "TIME", "how long the token can be redeemed, such as 24h"},
     DRY_ROW,
@@ -537,19 +537,19 @@ static const struct wf_option share_options[] = {
 
 #define LIST(noun, help)                                                                           \
     {                                                                                              \
-        noun " list", "", help, "weft " noun " list --json", json_only, 0, 0, run_list             \
+        noun " list", "", help, "weft " noun " list --json", json_only, 0, 0, cli_run_list         \
     }
 #define GONE(command, argument, help)                                                              \
     {                                                                                              \
-        command, argument, help, NULL, act_only, 1, 1, run_gone                                    \
+        command, argument, help, NULL, act_only, 1, 1, cli_run_gone                                \
     }
 #define SHOW(command, help)                                                                        \
     {                                                                                              \
-        command, "NAME", help, NULL, json_only, 1, 1, run_named                                    \
+        command, "NAME", help, NULL, json_only, 1, 1, cli_run_named                                \
     }
 #define NAMED(command, help)                                                                       \
     {                                                                                              \
-        command, "NAME", help, NULL, act_only, 1, 1, run_named                                     \
+        command, "NAME", help, NULL, act_only, 1, 1, cli_run_named                                 \
     }
 
 const struct wf_command cli_admin_commands[] = {

@@ -7,6 +7,7 @@
 #include <weft/weft.h>
 
 extern const struct wf_command cli_admin_commands[]; /* admin.c; ends with a NULL name */
+extern const struct wf_command cli_trust_commands[]; /* trust.c; ends with a NULL name */
 extern const struct wf_option cli_no_options[];
 
 weft_err cli_enroll(const struct wf_call_line *line, wf_why *why);     /* identity.c */
@@ -27,6 +28,20 @@ weft_err cli_audit_prove(const struct wf_call_line *line, wf_why *why);
 weft_err cli_audit_verify(const struct wf_call_line *line, wf_why *why);
 extern const struct wf_option cli_audit_tail_options[], cli_audit_prove_options[],
     cli_audit_verify_options[];
+
+/* admin.c: the shapes of commands, for rows of other files */
+
+/* An operation of the same name: all pages of a listing; one thing; one that is gone then. */
+weft_err cli_run_list(const struct wf_call_line *line, wf_why *why);
+weft_err cli_run_named(const struct wf_call_line *line, wf_why *why);
+weft_err cli_run_gone(const struct wf_call_line *line, wf_why *why);
+/* "a,b" as a JSON list, the caller's; as selectors ("role:ci", "@name") when asked, else as roles.
+ */
+json_t *cli_list_of(const char *text, bool selectors);
+/* A token file must be writable before the controller makes what only its token can use. */
+weft_err cli_check_token_file(const char *file, wf_why *why);
+/* Writes the token under `key` of result to the file, or to stdout (file NULL), and says so. */
+weft_err cli_give_token(const json_t *result, const char *key, const char *file, wf_why *why);
 
 /* login.c */
 

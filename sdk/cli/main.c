@@ -33,14 +33,17 @@ static const struct wf_option common[] = {
 int main(int argc, char **argv)
 {
     const size_t n = sizeof everyday / sizeof *everyday;
-    size_t rows = 0;
+    size_t rows = 0, more = 0;
     while (cli_admin_commands[rows].name != NULL)
         rows++;
-    struct wf_command *commands = calloc(n + rows + 1, sizeof *commands);
+    while (cli_trust_commands[more].name != NULL)
+        more++;
+    struct wf_command *commands = calloc(n + rows + more + 1, sizeof *commands);
     if (commands == NULL)
         return 1;
     memcpy(commands, everyday, sizeof everyday);
     memcpy(commands + n, cli_admin_commands, rows * sizeof *commands);
+    memcpy(commands + n + rows, cli_trust_commands, more * sizeof *commands);
     const struct wf_program program = {
         "weft", "Reach services inside private networks by name, end to end encrypted.", commands,
         common, true};

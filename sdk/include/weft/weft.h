@@ -231,6 +231,8 @@ struct weft_enroll_options {
     const char *key_kind;        /* of a key that is made: NULL or "p256"; "p384"; "ed25519" */
     int key_sealed; /* not 0: a key that is made is kept under the passphrase that is the first
                      * line of $WEFT_KEY_PASSPHRASE_FILE, which every later use needs too */
+    const char *ca_cert, *ca_key; /* PEM files: a certificate of your own authority, and its key */
+    const char *oidc_token;       /* the text of a workload's token from its issuer */
 };
 /* Blocking. docs/protocol.md, "Enrollment". */
 WEFT_API weft_err weft_enroll(const struct weft_enroll_options *options, weft_why *why);

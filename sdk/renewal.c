@@ -13,6 +13,7 @@
  */
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
+#include "proto/link/enroll.h"
 #include "proto/link/renew.h"
 #include "sdk/credential.h"
 #include "sdk/endpoint.h"
@@ -339,7 +340,7 @@ static weft_err probe_with(const struct pki_identity *id, const pki_chain *chain
     return err;
 }
 
-weft_err weft_renew(const char *identity, weft_why *why)
+static weft_err renew_file(const char *identity, const struct wf_foreign *foreign, weft_why *why)
 {
     struct pki_identity id;
     pki_chain *chain = NULL;
@@ -356,7 +357,7 @@ weft_err weft_renew(const char *identity, weft_why *why)
         err = pki_identity_open(&id, wf_now_wall_ms(), &trust, &tls, why);
     if (err != WEFT_OK)
         goto done;
-    const struct wf_renew_config config = {.identity = &id};
+    const struct wf_renew_config config = {.identity = &id, .foreign = foreign};
     err = wf_renew(&config, &chain, NULL, why);
     if (err == WEFT_OK)
         err = pki_trust_check_chain(trust, chain, PKI_IDENTITY, PKI_CLIENT, false, wf_now_wall_ms(),
@@ -374,5 +375,22 @@ done:
     pki_tls_ctx_unref(tls);
     pki_trust_unref(trust);
     pki_identity_fini(&id);
+    return err;
+}
+
+weft_err weft_renew(const char *identity, weft_why *why)
+{
+    return renew_file(identity, NULL, why);
+}
+
+weft_err weft_renew_vouched(const char *identity, const char *ca_cert, const char *ca_key,
+                            weft_why *why)
+{
+    struct wf_foreign foreign;
+    weft_err err = wf_foreign_load(ca_cert, ca_key, &foreign, why);
+    if (err != WEFT_OK)
+        return err;
+    err = renew_file(identity, &foreign, why);
+    wf_foreign_fini(&foreign);
     return err;
 }

@@ -18,8 +18,8 @@ weft_err cli_dial(const struct wf_call_line *line, wf_why *why);       /* dial.c
 weft_err cli_status(const struct wf_call_line *line, wf_why *why);     /* status.c */
 weft_err cli_doctor(const struct wf_call_line *line, wf_why *why);     /* doctor.c */
 weft_err cli_quickstart(const struct wf_call_line *line, wf_why *why); /* quickstart.c */
-extern const struct wf_option cli_enroll_options[], cli_post_options[], cli_dial_options[],
-    cli_status_options[], cli_quickstart_options[];
+extern const struct wf_option cli_enroll_options[], cli_renew_options[], cli_post_options[],
+    cli_dial_options[], cli_status_options[], cli_quickstart_options[];
 
 /* audit.c, audit_verify.c */
 weft_err cli_audit_tail(const struct wf_call_line *line, wf_why *why);

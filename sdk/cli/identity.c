@@ -145,13 +145,25 @@ done:
     return err;
 }
 
+const struct wf_option cli_renew_options[] = {
+    {"ca-cert", WF_OPTION_TEXT, "FILE",
+     "the newer certificate of your own authority that vouches for this identity, in PEM"},
+    {"ca-key", WF_OPTION_TEXT, "FILE", "its private key in PEM"},
+    {NULL, WF_OPTION_FLAG, NULL, NULL},
+};
+
 weft_err cli_renew(const struct wf_call_line *line, wf_why *why)
 {
     char *identity;
     weft_err err = cli_identity(line, false, &identity, why);
     if (err != WEFT_OK)
         return err;
-    err = weft_renew(identity, why);
+    const char *cert = wf_line_text(line, "ca-cert"), *key = wf_line_text(line, "ca-key");
+    if ((cert == NULL) != (key == NULL))
+        err = wf_fail(why, WEFT_EUSAGE, "--ca-cert and --ca-key go together");
+    else
+        err =
+            cert != NULL ? weft_renew_vouched(identity, cert, key, why) : weft_renew(identity, why);
     free(identity);
     if (err == WEFT_OK)
         fputs("renewed\n", stderr);

@@ -18,7 +18,7 @@ static const struct wf_command everyday[] = {
     {"doctor", "", "checks clock, files, names and ports, and says what to mend", "weft doctor",
      cli_no_options, 0, 0, cli_doctor},
     {"renew", "", "renews this identity's certificate now", "weft renew --identity dev.json",
-     cli_no_options, 0, 0, cli_renew},
+     cli_renew_options, 0, 0, cli_renew},
     {"login", "HOST:PORT", "remembers the controller and the administrator's identity",
      "weft login 127.0.0.1:9338 --identity admin.json", cli_no_options, 1, 1, cli_login},
 };

@@ -238,6 +238,9 @@ struct weft_enroll_options {
 WEFT_API weft_err weft_enroll(const struct weft_enroll_options *options, weft_why *why);
 /* Renews the certificate of an identity file now; blocking. */
 WEFT_API weft_err weft_renew(const char *identity, weft_why *why);
+/* The same for one that a certificate of your own authority vouches for, when that was replaced. */
+WEFT_API weft_err weft_renew_vouched(const char *identity, const char *ca_cert, const char *ca_key,
+                                     weft_why *why);
 
 /* Calls an operation of the controller, with JSON arguments; later `done` gets result, borrowed. */
 typedef void (*weft_call_fn)(void *arg, weft_err err, const char *why, const char *result,

@@ -307,12 +307,16 @@ static void policies_speak_the_whole_language(void **state)
     assert_int_equal(desk_ask(&d, "policy.create", "{\"name\":\"bad\"}"), WEFT_EINVAL);
 }
 
-static void what_is_not_built_says_so(void **state)
+static void an_identity_that_makes_itself_is_not_created(void **state)
 {
     (void)state;
     assert_int_equal(desk_ask(&d, "identity.create", "{\"name\":\"fed\",\"enroll\":\"ca\"}"),
                      WEFT_EINVAL);
-    assert_non_null(strstr(d.why.text, "not built yet"));
+    assert_non_null(strstr(d.why.text, "such ones make themselves"));
+    assert_int_equal(desk_ask(&d, "identity.create", "{\"name\":\"fed\",\"enroll\":\"ottca\"}"),
+                     WEFT_EINVAL);
+    assert_int_equal(desk_ask(&d, "identity.create", "{\"name\":\"fed\",\"ca\":\"corp\"}"),
+                     WEFT_EINVAL);
     desk_do(&d, "identity.create", "{\"name\":\"fed\",\"enroll\":\"ott\"}");
 }
 
@@ -468,7 +472,7 @@ int main(void)
         cmocka_unit_test(allow_is_the_same_when_said_twice_and_disallow_takes_it_back),
         cmocka_unit_test(explain_says_yes_or_no_and_the_rule),
         cmocka_unit_test(policies_speak_the_whole_language),
-        cmocka_unit_test(what_is_not_built_says_so),
+        cmocka_unit_test(an_identity_that_makes_itself_is_not_created),
         cmocka_unit_test(a_long_listing_comes_in_pages),
         cmocka_unit_test(grants_name_what_policy_allows_and_nothing_else),
         cmocka_unit_test(grants_end_with_the_certificate_at_the_latest),

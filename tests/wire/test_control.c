@@ -161,6 +161,7 @@ static const struct count_row {
     {"LinkStateBody.neighbours", 0, WF_NEIGHBOURS_MAX},
     {"EnrollCall.addresses", 0, WF_ADDRESSES_MAX},
     {"EnrollCall.foreign_chain", 0, WF_CHAIN_DEPTH},
+    {"RenewCall.foreign_chain", 0, WF_CHAIN_DEPTH},
     {"EnrollResult.chain", 1, WF_CHAIN_DEPTH},
     {"EnrollResult.controllers", 0, WF_ADDRESSES_MAX},
     {"EnrollResult.controller_pins", 0, WF_PINS_MAX},
@@ -178,7 +179,7 @@ static const struct count_row {
     {"ItemHello.floors", 0, 1},
 };
 
-enum text_kind { NAME, DOMAIN, ADDRESS, REASON, AGENT, TOKEN };
+enum text_kind { NAME, DOMAIN, ADDRESS, REASON, AGENT, TOKEN, OIDC_TOKEN };
 
 static const struct text_row {
     const char *path;
@@ -199,6 +200,7 @@ static const struct text_row {
     {"FloorsBody.trust_domain", DOMAIN},
     {"BindBody.trust_domain", DOMAIN},
     {"EnrollCall.token", TOKEN},
+    {"EnrollCall.oidc_token", OIDC_TOKEN},
     {"EnrollCall.addresses", ADDRESS},
     {"EnrollResult.name", NAME},
     {"EnrollResult.controllers", ADDRESS},
@@ -323,7 +325,8 @@ static void visit_without(struct sample *s, ProtobufCMessage *m, const ProtobufC
         fine = bytes_row_of(m, f, path).may_be_empty;
     } else if (f->type == PROTOBUF_C_TYPE_STRING) {
         const struct text_row *row = FIND(text_rows, path);
-        fine = row != NULL && (row->kind == REASON || row->kind == AGENT);
+        fine =
+            row != NULL && (row->kind == REASON || row->kind == AGENT || row->kind == OIDC_TOKEN);
     } else {
         fine = FIND(needed, path) == NULL;
     }
@@ -459,13 +462,14 @@ static void visit_text(struct sample *s, ProtobufCMessage *m, const ProtobufCFie
         {REASON, WF_REASON_MAX, 'r', {0}},
         {AGENT, WF_AGENT_MAX, 'a', {0}},
         {TOKEN, WF_TOKEN_MAX, 't', {0}},
+        {OIDC_TOKEN, WF_OIDC_TOKEN_MAX, 'o', {0}},
     };
     for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
         if (kinds[k].kind != row->kind)
             continue;
         for (size_t i = 0; i < 8 && kinds[k].bad[i] != NULL; i++)
             assert_text(s, at, path, kinds[k].bad[i], false);
-        char lot[WF_TOKEN_MAX + 2];
+        char lot[WF_OIDC_TOKEN_MAX + 2];
         for (size_t len = kinds[k].max - 1; kinds[k].max > 0 && len <= kinds[k].max + 1; len++) {
             memset(lot, kinds[k].fill, len);
             lot[len] = '\0';

@@ -146,7 +146,7 @@ weft_err op_oidc_add(struct call *call, struct args *args)
     if (err == WEFT_OK)
         err = ca_answer_token(call, PKI_ENROLL_OIDC, &issuer.id, issuer.name, token_life,
                               view_issuer(&issuer));
-    if (err == WEFT_OK && issuer.url[0] != '\0')
+    if (err == WEFT_OK && issuer.url[0] != '\0' && !call->dry_run)
         (void)jwks_want(call->c->jwks, &issuer,
                         wf_now_mono_ms()); /* so that the first needn't wait */
 out:

@@ -135,7 +135,7 @@ weft_err store_ca_each(store *s, const char *after, store_ca_fn row, void *arg)
 #define ISSUER_COLUMNS                                                                             \
     "id, name, issuer, audience, url, conditions, template, roles, life, created, fetched"         \
     " FROM issuer "
-#define CONDITIONS_TEXT (STORE_CONDITIONS_MAX * STORE_ISSUER_TEXT)
+#define CLAIMS_TEXT (STORE_CONDITIONS_MAX * STORE_ISSUER_TEXT)
 
 /* Conditions are printable, so a line is one of them. */
 static bool split_conditions(const char *text, struct store_issuer *out)
@@ -154,7 +154,7 @@ static bool split_conditions(const char *text, struct store_issuer *out)
 
 static weft_err read_issuer(store *s, struct sqlite3_stmt *st, struct store_issuer *out)
 {
-    char roles[ROLES_TEXT], conditions[CONDITIONS_TEXT];
+    char roles[ROLES_TEXT], conditions[CLAIMS_TEXT];
 
     memset(out, 0, sizeof *out);
     out->life_ms = store_u64(st, 8);
@@ -179,7 +179,7 @@ weft_err store_issuer_add(store *s, const struct store_issuer *issuer, wf_span k
         s, "INSERT INTO issuer (id, name, issuer, audience, url, conditions, template, roles, life,"
            " created, fetched, keys, tls_ca)"
            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)");
-    char roles[ROLES_TEXT], conditions[CONDITIONS_TEXT] = "";
+    char roles[ROLES_TEXT], conditions[CLAIMS_TEXT] = "";
     size_t len = 0;
 
     join_roles(&issuer->roles, roles);

@@ -396,7 +396,7 @@ static weft_err run_admin(const struct wf_call_line *line, wf_why *why)
     json_t *args = json_pack("{s:s}", "identity", wf_line_arg(line, 0));
     const char *rights = wf_line_text(line, "rights");
     if (rights != NULL)
-        json_object_set_new(args, "rights", cli_cli_list_of(rights, false));
+        json_object_set_new(args, "rights", cli_list_of(rights, false));
     return call_and_print(line, args, why);
 }
 

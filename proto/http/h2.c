@@ -149,12 +149,12 @@ static weft_err h2_answer(wf_http_session *s, wf_http_exchange *x, unsigned stat
 {
     struct h2 *h = of(s);
     h->asked--;
-    h->bodies -= x->body.len;
-    wf_http_exchange_drop_body(x);
     answered(h, x);
     weft_err err = submit(h, x, status, fields, count, body);
     if (err == WEFT_ELIMIT) /* larger than any answer may be */
         err = submit(h, x, 500, NULL, 0, (wf_span){NULL, 0});
+    h->bodies -= x->body.len;
+    wf_http_exchange_drop_body(x); /* not before: the answer may be made of it */
     return err;
 }
 

@@ -90,10 +90,11 @@ const struct wf_http_counters *wf_http_server_counters(const wf_http_server *ser
 
 /*
  * Answers a request, exactly once, and frees the exchange; if the connection
- * has gone meanwhile that is all. fields and body are copied. Content-Length,
- * Connection and Date are the server's own: don't give them. A field that
- * could inject, or no memory: the peer gets 500 or the connection ends. A body
- * goes with no 1xx, 204, 304, and to no HEAD. status: 200..599.
+ * has gone meanwhile that is all. fields and body are copied, and may be parts
+ * of the request. Content-Length, Connection and Date are the server's own:
+ * don't give them. A field that could inject, or no memory: the peer gets 500
+ * or the connection ends. A body goes with no 204 or 304, and to no HEAD.
+ * status: 200..599.
  */
 void wf_http_answer(wf_http_exchange *exchange, unsigned status, const struct wf_http_field *fields,
                     size_t count, wf_span body);

@@ -28,10 +28,22 @@ work=$(mktemp -d "${RUNNER_TEMP:-/tmp}/weft-post.XXXXXX")
 
 : "${GITHUB_OUTPUT:=/dev/null}"
 [ -n "${INPUT_SERVICE:-}" ] || fail "service: say which one"
-case "${WEFT_IDENTITY:-}" in
-  '{'*) ;;
-  '') fail "identity: the secret is empty (is it available to this workflow?)" ;;
-  *) fail "identity: expected the identity's JSON, not a path or a token" ;;
+case "${INPUT_OIDC:-false}" in
+  true)
+    [ -z "${WEFT_IDENTITY:-}" ] || fail "identity: leave it with oidc"
+    [ -n "${INPUT_JOIN_TOKEN:-}" ] || fail "join-token: needed with oidc (weft oidc token NAME)"
+    [ -n "${ACTIONS_ID_TOKEN_REQUEST_URL:-}" ] && [ -n "${ACTIONS_ID_TOKEN_REQUEST_TOKEN:-}" ] ||
+      fail "oidc: the job lacks the permission id-token: write"
+    [[ "${INPUT_AUDIENCE:-}" =~ ^[A-Za-z0-9._~:/-]+$ ]] || fail "audience: letters, digits and ._~:/- only"
+    ;;
+  false | '')
+    case "${WEFT_IDENTITY:-}" in
+      '{'*) ;;
+      '') fail "identity: the secret is empty (is it available to this workflow?)" ;;
+      *) fail "identity: expected the identity's JSON, not a path or a token" ;;
+    esac
+    ;;
+  *) fail "oidc: true or false" ;;
 esac
 export WEFT_IDENTITY XDG_STATE_HOME="$work/state"
 if [ -n "${WEFT_WEBHOOK_SECRET:-}" ]; then export WEFT_WEBHOOK_SECRET; else unset WEFT_WEBHOOK_SECRET; fi
@@ -47,6 +59,25 @@ if [ -n "${INPUT_WEFT_URL:-}" ]; then
 fi
 [ -n "$weft" ] || weft=$(command -v weft) || fail "weft: not in PATH; give weft or weft-url"
 [ -x "$weft" ] || fail "weft: $weft is no program"
+
+if [ "${INPUT_OIDC:-false}" = true ]; then
+  # The request's own token goes by a file of ours: arguments show in the process list.
+  printf 'header = "Authorization: bearer %s"\n' "$ACTIONS_ID_TOKEN_REQUEST_TOKEN" >"$work/ask"
+  run curl --config "$work/ask" --fail --silent --show-error --proto '=https,http' --max-time 30 --retry 2 \
+    --max-filesize 65536 --output "$work/answer" "$ACTIONS_ID_TOKEN_REQUEST_URL&audience=$INPUT_AUDIENCE" ||
+    fail "oidc: GitHub gave no token" 4
+  sed -n 's/.*"value" *: *"\([A-Za-z0-9_.-]*\)".*/\1/p' "$work/answer" >"$work/oidc"
+  [ -s "$work/oidc" ] || fail "oidc: GitHub's answer holds no token" 4
+  printf '%s' "$INPUT_JOIN_TOKEN" >"$work/join.jwt"
+  run "$weft" enroll "$work/join.jwt" --oidc-token "$work/oidc" --out "$work/identity.json" 2>"$work/words" || {
+    code=$?
+    cat "$work/words" >&2
+    fail "weft enroll: $(tail -n 1 "$work/words")" "$code"
+  }
+  rm -f "$work/ask" "$work/answer" "$work/oidc"
+  WEFT_IDENTITY=$work/identity.json
+fi
+unset ACTIONS_ID_TOKEN_REQUEST_TOKEN INPUT_JOIN_TOKEN
 
 if [ -n "${INPUT_DATA_FILE:-}" ]; then
   data=@$INPUT_DATA_FILE

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The GitHub action, run as a runner runs it: from what action.yml says, with the environment it makes and no other."""
 
+import base64
 import hashlib
 import hmac
 import json
@@ -9,6 +10,7 @@ import re
 import signal
 import subprocess
 import time
+import urllib.parse
 
 from e2e import BIN, CREDENTIAL, FAILED, OK, POLICY, SOURCE, UNREACHABLE, USAGE, Fabric, Web, check, free_port, main, saw, step
 
@@ -173,7 +175,7 @@ def _(f):
         check(f"INPUT_{name.upper().replace('-', '_')}" not in f.action.env, name, "must go where weft reads it itself")
     done = f.run("bash", "-n", os.path.join(ACTION, "post.sh"))
     check(done.code == 0, done)
-    check({name for name, (_, required) in f.action.inputs.items() if required} == {"service", "identity"}, "what is required")
+    check({name for name, (_, required) in f.action.inputs.items() if required} == {"service"}, "what is required")
     saw(len(f.action.inputs), "inputs,", len(f.action.outputs), "outputs")
 
 
@@ -359,6 +361,90 @@ def _(f):
         check(done.code == code and words in done.out, done)
         saw(done.code, done.out.strip())
     check(len(f.web.requests) == count + 1 and not os.path.exists(f.path("ran")), "a wrong program ran")
+
+
+ISSUER = "https://token.actions.githubusercontent.com"
+
+
+class Provider:
+    """Gives tokens to jobs as GitHub does: an address and a token in the environment, RS256, its claims."""
+
+    def __init__(self, f):
+        self.f, self.claims, self.asked = f, {}, []
+        self.key = f.path("provider.key")
+        self.openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", self.key)
+        modulus = self.openssl("rsa", "-in", self.key, "-noout", "-modulus").decode().strip().split("=")[1]
+        self.jwks = {"keys": [{"kty": "RSA", "alg": "RS256", "use": "sig", "kid": "38826b17", "e": "AQAB",
+                               "n": self.b64(bytes.fromhex(modulus))}]}  # fmt: skip
+        self.web = Web(self.answer)
+
+    @staticmethod
+    def b64(data):
+        return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+    @staticmethod
+    def openssl(*args, stdin=b""):
+        return subprocess.run(["openssl", *args], input=stdin, capture_output=True, check=True).stdout
+
+    def answer(self, request, body):
+        if request.headers["Authorization"] != "bearer runtime-token":
+            return 401, {}, b"{}"
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(request.path).query)
+        now = int(time.time())
+        claims = {
+            "jti": os.urandom(16).hex(), "sub": "repo:acme/shop:ref:refs/heads/main", "aud": query["audience"][0],
+            "ref": "refs/heads/main", "sha": "0" * 40, "repository": "acme/shop", "repository_owner": "acme",
+            "run_id": "4711", "run_number": "7", "run_attempt": "2", "actor": "mona", "workflow": "notify",
+            "event_name": "push", "ref_protected": "true", "ref_type": "branch", "runner_environment": "github-hosted",
+            "iss": ISSUER, "nbf": now - 600, "exp": now + 300, "iat": now, **self.claims,
+        }  # fmt: skip
+        head = {"typ": "JWT", "alg": "RS256", "x5t": "ykNaY4qM_ta4k2TgZOCEYLkcYlA", "kid": "38826b17"}
+        text = f"{self.b64(json.dumps(head).encode())}.{self.b64(json.dumps(claims).encode())}"
+        signature = self.openssl("dgst", "-sha256", "-sign", self.key, stdin=text.encode())
+        return 200, {}, json.dumps({"count": 1, "value": f"{text}.{self.b64(signature)}"}).encode()
+
+    def environment(self):
+        return {
+            "ACTIONS_ID_TOKEN_REQUEST_URL": f"http://127.0.0.1:{self.web.port}/token?api-version=2.0",
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "runtime-token",
+        }
+
+
+@step("with oidc a job needs no secret")
+def _(f):
+    provider = Provider(f)
+    f.write("jwks.json", json.dumps(provider.jwks))
+    f.admin("oidc", "add", "github", "--issuer", ISSUER, "--audience", "weft", "--jwks", f.path("jwks.json"), "--claim",
+            "repository == acme/shop", "--claim", "ref == refs/heads/main", "--roles", "ci", "--name-template",
+            "{repository}:{run_id}", "--token-out", f.path("join.jwt"))  # fmt: skip
+    f.admin("allow", "role:ci", "dial", "hook")
+    f.reply = (200, {}, b"hello\n")
+    f.hold = 0
+    join, count = f.read("join.jwt").strip(), len(f.web.requests)
+    done = f.act(identity="", oidc="true", join_token=join, more=provider.environment())
+    check(done.code == OK and done.outputs == {"status": "200", "body": "hello\n"}, done)
+    check(len(f.web.requests) == count + 1, "nothing came")
+    check("runtime-token" not in done.out + done.err, done)
+    shown = f.admin("identity", "show", "acme_2fshop_3a4711", "--json")
+    check(json.loads(shown.out)["enroll"] == "oidc", shown)
+    saw("posted as", json.loads(shown.out)["name"])
+
+    def refused(code, words, more=None, **inputs):
+        done = f.act(**{"identity": "", "oidc": "true", "join_token": join, **inputs},
+                     more=provider.environment() if more is None else more)  # fmt: skip
+        line = [line for line in done.out.splitlines() if line.startswith("::error::")]
+        check(done.code == code and len(line) == 1 and words in line[0], words, done)
+        saw(done.code, line[0])
+
+    refused(USAGE, "id-token: write", more={})
+    refused(USAGE, "leave it with oidc", identity=f.identity)
+    refused(USAGE, "join-token", join_token="")
+    refused(USAGE, "true or false", oidc="yes")
+    refused(CREDENTIAL, "not for the audience", audience="other")
+    refused(UNREACHABLE, "gave no token", more={**provider.environment(), "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "wrong"})
+    provider.claims = {"repository": "mallory/shop"}
+    refused(POLICY, "repository == acme/shop")
+    check(len(f.web.requests) == count + 1, "a refused job posted")
 
 
 main(Stage)

@@ -65,6 +65,7 @@ void controller_fini(struct controller *c)
     catalog_forget(&c->catalog);
     members_forget(&c->members);
     sessions_fini(&c->sessions);
+    logins_fini(&c->logins);
     turn_fini(&c->turn);
     wf_quota_free(c->quotas);
     home_close(&c->home);

@@ -7,6 +7,7 @@
 #include "controller/catalog.h"
 #include "controller/floors.h"
 #include "controller/home.h"
+#include "controller/login.h"
 #include "controller/members.h"
 #include "controller/sessions.h"
 #include "controller/turn.h"
@@ -27,6 +28,7 @@ struct controller {
     struct catalog catalog;
     struct members members;
     struct sessions sessions;
+    struct logins logins;
     struct turn turn;
     struct controller_counters counters;
     uint64_t started; /* wall ms */
@@ -72,8 +74,11 @@ weft_err controller_look_after(struct controller *c, uint64_t now, bool *leaf_re
 struct controller_run {
     const char *dir;
     wf_address listen;
-    const char *seal_key;                        /* unlock.h; NULL: as the home says */
-    const char *metrics;                         /* "HOST:PORT" or NULL */
+    const char *seal_key;  /* unlock.h; NULL: as the home says */
+    const char *metrics;   /* "HOST:PORT" or NULL */
+    const wf_address *api; /* NULL: no HTTPS API */
+    bool api_may_fail;     /* nobody asked for it by name: without the address, go on without it */
+    const char *api_cert, *api_key;              /* PEM files of the operator's; NULL: our own */
     void (*listening)(void *arg, uint16_t port); /* may be NULL: tests */
     void *arg;
 };

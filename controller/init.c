@@ -6,6 +6,7 @@
  * go again; DIR is there whole or not at all.
  */
 #include "controller/init.h"
+#include "controller/api_cert.h"
 #include "controller/floors.h"
 #include "controller/issue.h"
 #include "controller/rights.h"
@@ -326,6 +327,8 @@ static weft_err populate(const char *dir, const char *seal_key, const char *admi
     err = store_begin(home.store);
     if (err == WEFT_OK)
         err = floors_begin(&home);
+    if (err == WEFT_OK)
+        err = api_cert_make(&home, wf_now_wall_ms(), why);
     if (err == WEFT_OK)
         err = init_admin(&home, "admin", admin_path, why);
     if (err == WEFT_OK)

@@ -1,4 +1,5 @@
 /* weft-controller: identities, policy, enrollment. docs/cli.md. */
+#include "controller/api_cert.h"
 #include "controller/controller.h"
 #include "controller/init.h"
 #include "controller/unlock.h"
@@ -11,6 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define API_PORT 9340
+#define API_ADDRESS "127.0.0.1:9340"
 
 static weft_err need_home(const struct wf_call_line *line, const char **out, wf_why *why)
 {
@@ -108,6 +112,9 @@ static weft_err run_init(const struct wf_call_line *line, wf_why *why)
         printf("%s\n", config.admin_out);
     else
         printf("%s/admin.json\n", config.dir);
+    printf("or over HTTPS: curl --cacert %s/" HOME_API_CA ".pem -H \"Authorization: Bearer "
+           "$(weft login --print-token)\" https://" API_ADDRESS "/v1/status\n",
+           config.dir);
     return WEFT_OK;
 }
 
@@ -134,11 +141,23 @@ static weft_err run_run(const struct wf_call_line *line, wf_why *why)
 {
     struct controller_run run = {.metrics = wf_line_text(line, "metrics"),
                                  .seal_key = wf_line_text(line, "seal-key")};
-    const char *listen = wf_line_text(line, "listen");
+    const char *listen = wf_line_text(line, "listen"), *api = wf_line_text(line, "api");
+    wf_address api_address;
     weft_err err = need_home(line, &run.dir, why);
 
     if (err != WEFT_OK)
         return err;
+    run.api_cert = wf_line_text(line, "api-cert");
+    run.api_key = wf_line_text(line, "api-key");
+    if ((run.api_cert == NULL) != (run.api_key == NULL))
+        return wf_fail(why, WEFT_EUSAGE, "--api-cert and --api-key go together");
+    if (api == NULL || strcmp(api, "off") != 0) {
+        err = wf_address_parse(api != NULL ? api : API_ADDRESS, API_PORT, &api_address, why);
+        if (err != WEFT_OK)
+            return wf_wrap(why, WEFT_EUSAGE, "--api");
+        run.api = &api_address;
+        run.api_may_fail = api == NULL;
+    }
     if (listen != NULL)
         err = wf_address_parse(listen, HOME_PORT, &run.listen, why) == WEFT_OK ? WEFT_OK
                                                                                : WEFT_EUSAGE;
@@ -214,6 +233,8 @@ static weft_err run_check(const struct wf_call_line *line, wf_why *why)
         err = store_node_count(c.home.store, PKI_ROUTER, &routers);
     if (err != WEFT_OK)
         store_check(c.home.store, why);
+    if (err == WEFT_OK)
+        err = api_cert_check(&c.home, now, why);
     pki_chain_validity(c.home.chain, &from, &until);
     if (err == WEFT_OK) {
         printf("%s: all is in place\n", dir);
@@ -290,6 +311,9 @@ static const struct wf_option run_options[] = {
     {"home", WF_OPTION_TEXT, "DIR", "the folder that init made"},
     {"listen", WF_OPTION_TEXT, "HOST:PORT", "where to listen (the first address of init)"},
     {"seal-key", WF_OPTION_TEXT, "SOURCE", "where the seal key is now (where the home says)"},
+    {"api", WF_OPTION_TEXT, "HOST:PORT", "the HTTPS management API (" API_ADDRESS "); off: none"},
+    {"api-cert", WF_OPTION_TEXT, "FILE", "its certificate chain, PEM (one of our own)"},
+    {"api-key", WF_OPTION_TEXT, "FILE", "the key of --api-cert, PEM"},
     {"metrics", WF_OPTION_TEXT, "HOST:PORT", "serve /metrics, /livez and /readyz there"},
     {NULL, WF_OPTION_FLAG, NULL, NULL},
 };

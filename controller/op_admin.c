@@ -1,7 +1,9 @@
 /* admin.*, session.*, status: docs/operations.md. */
 #include "controller/rights.h"
 #include "controller/view.h"
+#include "proto/base/clock.h"
 #include "proto/base/map.h"
+#include "proto/base/secret.h"
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,6 +154,29 @@ weft_err op_session_cut(struct call *call, struct args *args)
         return call_fail(call, WEFT_ENOTFOUND, "session", text);
     err = call_note(call, EFFECT_SESSION, PKI_IDENTITY, &id);
     return err == WEFT_OK ? view_answer(call, view_session(call->c, found)) : err;
+}
+
+/* ---- login */
+
+weft_err op_login(struct call *call, struct args *args)
+{
+    char secret[LOGIN_TEXT], end[24];
+    uint64_t expires;
+    json_t *object;
+    weft_err err = args_end(args);
+
+    if (err != WEFT_OK)
+        return err;
+    /* Or one that was stolen would live for ever. */
+    if (call->by_login)
+        return wf_fail(&call->why, WEFT_EREFUSED,
+                       "a login makes no other; show the administrator's certificate instead");
+    err = logins_add(&call->c->logins, call->subject, call->now, secret, &expires);
+    if (err != WEFT_OK)
+        return call_fail(call, err, "login", "");
+    object = json_pack("{ss ss}", "token", secret, "expires", wf_time_text(expires, end));
+    wf_wipe(secret, sizeof secret);
+    return view_answer(call, object);
 }
 
 /* ---- status */

@@ -39,6 +39,11 @@ struct operation {
         name, WHO_ADMIN, kinds, KIND_ACT, AUDIT_ADMIN, NULL, handler                               \
     }
 
+#define ACT_ONLY(name, kinds, handler)                                                             \
+    {                                                                                              \
+        name, WHO_ADMIN, kinds, KIND_ACT_ONLY, AUDIT_ADMIN, NULL, handler                          \
+    }
+
 static const struct operation table[] = {
     NODE_NOTED("enroll", WHO_ANYONE, AUDIT_ENROLL, op_enroll),
     NODE_NOTED("renew", WHO_NODE | WHO_EXPIRED, AUDIT_RENEW, op_renew),
@@ -94,6 +99,7 @@ static const struct operation table[] = {
     LOOK("audit.list", KIND_AUDIT, op_audit_list),
     LOOK("audit.checkpoints", KIND_AUDIT, op_audit_checkpoints),
     LOOK("audit.prove", KIND_AUDIT, op_audit_prove),
+    ACT_ONLY("login", KIND_ANY, op_login),
     LOOK("status", KIND_ANY, op_status),
 };
 #define ROWS (sizeof table / sizeof *table)
@@ -517,6 +523,8 @@ out:
     if (err != WEFT_OK) {
         if (call->why.text[0] == '\0')
             wf_fail(&call->why, err, "%s", weft_err_sentence(err));
+        if (call->is_probe && err == WEFT_ENOTFOUND)
+            return err;
         note_refusal(call, err);
         if ((int)err > 0 && (int)err < CONTROLLER_ERR_COUNT)
             c->counters.refusals[err]++;

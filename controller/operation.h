@@ -34,6 +34,8 @@ struct call {
     /* The exporter of the caller's channel. */
     weft_err (*exporter)(void *arg, const char *label, uint8_t out[32]);
     void *exporter_arg;
+    bool is_probe; /* a look that may find nothing: no line in the log, no refusal counted */
+    bool by_login; /* the caller showed a login (login.h), not its certificate */
     const char *operation;
     wf_span arguments;
     unsigned rights; /* of an administrator, filled when it is admitted: rights.h */
@@ -172,6 +174,7 @@ weft_err op_audit_consistency(struct call *call);
 weft_err op_audit_list(struct call *call, struct args *args);
 weft_err op_audit_checkpoints(struct call *call, struct args *args);
 weft_err op_audit_prove(struct call *call, struct args *args);
+weft_err op_login(struct call *call, struct args *args);
 weft_err op_status(struct call *call, struct args *args);
 
 #endif

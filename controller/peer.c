@@ -13,6 +13,7 @@
  * - It is cut (disabled, deleted): it gets the floor that says so, then its link is closed.
  */
 #include "controller/peer.h"
+#include "controller/api_reply.h"
 #include "controller/operation.h"
 #include "controller/restore.h"
 #include "proto/base/clock.h"
@@ -544,6 +545,9 @@ void peer_apply(struct controller *c, struct effect *effect)
         return;
     case EFFECT_SESSION:
         cut_session(c, &effect->subject);
+        return;
+    case EFFECT_HTTP:
+        api_reply_send(effect->reply);
         return;
     case EFFECT_LOG:
         wf_log_info("%s", wf_buf_cstr(&effect->bytes));

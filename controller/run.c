@@ -10,6 +10,7 @@
  *   with the store's own sentence.
  * - The address is taken, the home is in use, a key is missing: one line, nothing was started.
  */
+#include "controller/api.h"
 #include "controller/jwks.h"
 #include "controller/operation.h"
 #include "controller/peer.h"
@@ -37,6 +38,7 @@ struct program {
     wf_daemon *daemon;
     wf_metrics *metrics;
     Weft__Wire__Signed *shown; /* owned: the checkpoint in the last Hello */
+    struct api *api;
     bool stopping;
     weft_err failed;
     wf_why why;
@@ -48,6 +50,12 @@ static void stop(struct program *p)
         return;
     p->stopping = true;
     p->c.draining = true;
+    /* What was done and waits for its commit is kept, and told. */
+    if (p->failed == WEFT_OK)
+        p->failed = controller_end_turn(&p->c, &p->why);
+    if (p->api != NULL)
+        api_close(p->api);
+    p->api = NULL;
     uv_close((uv_handle_t *)&p->turn_end, NULL);
     uv_close((uv_handle_t *)&p->look_after, NULL);
     uv_close((uv_handle_t *)&p->sweep, NULL);
@@ -96,6 +104,8 @@ static void end_turn(struct program *p)
 
     if (p->failed != WEFT_OK)
         return;
+    if (p->api != NULL)
+        api_work(p->api);
     err = controller_end_turn(&p->c, &p->why);
     if (err != WEFT_OK)
         fail(p, err);
@@ -128,6 +138,8 @@ static void on_look_after(uv_timer_t *timer)
             wf_log_error("looking after the records failed: %s", weft_err_sentence(err));
         return;
     }
+    if (p->api != NULL)
+        api_look_after(p->api, wf_now_wall_ms());
     peer_sweep(&p->c, wf_now_mono_ms(), wf_now_wall_ms());
     end_turn(p);
 }
@@ -261,6 +273,7 @@ static weft_err open_network(struct program *p, const struct controller_run *run
         .accepted = on_accepted,
         .arg = p,
     };
+    const struct api_config api = {.address = run->api, .cert = run->api_cert, .key = run->api_key};
     weft_err err = pki_tls_ctx_new(&identity, &p->tls, why);
 
     if (err != WEFT_OK)
@@ -272,13 +285,23 @@ static weft_err open_network(struct program *p, const struct controller_run *run
         err = wf_listener_open(p->net, &run->listen, &listener, &p->listener, why);
     if (err == WEFT_OK && run->metrics != NULL)
         err = wf_metrics_open(&p->loop, &metrics, &p->metrics, why);
+    if (err != WEFT_OK || run->api == NULL)
+        return err;
+    err = api_open(&p->c, &p->loop, &api, &p->api, why);
+    if (err == WEFT_EIO && run->api_may_fail) {
+        wf_log_warn("the API is not served: %s; give --api HOST:PORT, or --api off",
+                    why != NULL ? why->text : weft_err_sentence(err));
+        if (why != NULL)
+            why->text[0] = '\0';
+        err = WEFT_OK;
+    }
     return err;
 }
 
 weft_err controller_run(const struct controller_run *run, wf_why *why)
 {
     struct program *p = calloc(1, sizeof *p);
-    char listen[WF_ADDRESS_TEXT];
+    char listen[WF_ADDRESS_TEXT], api[WF_ADDRESS_TEXT];
     wf_address bound = run->listen;
     bool renewed = false;
     weft_err err;
@@ -315,6 +338,12 @@ weft_err controller_run(const struct controller_run *run, wf_why *why)
         bound.port = wf_listener_port(p->listener);
         wf_address_text(&bound, listen);
         wf_log_info("controller of %s listens on %s", p->c.home.domain, listen);
+        if (p->api != NULL) {
+            struct wf_address at = *run->api;
+
+            at.port = api_port(p->api);
+            wf_log_info("the API is served on https://%s/v1", wf_address_text(&at, api));
+        }
         wf_daemon_ready(p->daemon, listen);
         if (run->listening != NULL)
             run->listening(run->arg, bound.port);

@@ -1,4 +1,5 @@
 #include "controller/turn.h"
+#include "controller/api_reply.h"
 #include <assert.h>
 #include <stdlib.h>
 
@@ -28,6 +29,7 @@ struct effect *turn_add(struct turn *turn, enum effect_kind kind, size_t max)
 
 void effect_free(struct effect *effect)
 {
+    api_reply_free(effect->reply);
     wf_buf_fini(&effect->bytes);
     free(effect);
 }

@@ -10,6 +10,7 @@
 #include "pki/cert.h"
 #include "proto/base/list.h"
 
+struct api_reply;
 struct peer;
 
 struct effect {
@@ -21,9 +22,11 @@ struct effect {
         EFFECT_MEMBERS, /* tell all that the routers changed */
         EFFECT_DROP,    /* kind, subject: close this node's links, it is cut */
         EFFECT_SESSION, /* subject: the session to cut */
+        EFFECT_HTTP,    /* reply: of the HTTPS API */
         EFFECT_LOG,     /* bytes: a line about an act of an administrator */
     } kind;
-    struct peer *peer; /* borrowed; NULL once it has gone, or for none */
+    struct api_reply *reply; /* owned; answered when it goes, if not before */
+    struct peer *peer;       /* borrowed; NULL once it has gone, or for none */
     uint64_t call;
     weft_err code;
     wf_why why;

@@ -7,6 +7,9 @@
 #include <string.h>
 
 #define LIST_BYTES_MAX (OPERATION_RESULT_MAX - 256u)
+#define LIST_ITEMS_MAX 1000u
+#define LIST_LOOKS_MAX                                                                             \
+    4000u /* rows of which one call keeps what fits; the next goes on behind them */
 
 static json_t *time_of(uint64_t wall_ms)
 {
@@ -289,17 +292,76 @@ weft_err view_answer(struct call *call, json_t *object)
     return err == WEFT_OK ? err : wf_fail(&call->why, err, "the answer doesn't fit into a reply");
 }
 
+/* What may be asked of an item: the field says exactly this (`role`: it is among its roles). */
+static const char *const filter_keys[VIEW_FILTERS] = {"role",    "state",  "mode", "type",
+                                                      "service", "dialer", "host", "router"};
+
+static void skip_to(const char *prefix, char after[WF_NAME_MAX + 1])
+{
+    size_t len = strlen(prefix);
+
+    memcpy(after, prefix, len);
+    after[len - 1]--;
+    after[len] = '~';
+    after[len + 1] = '\0';
+}
+
 weft_err view_list_open(struct view_list *list, struct call *call, struct args *args,
                         char after[WF_NAME_MAX + 1])
 {
+    uint64_t limit = 0;
     weft_err err = args_name(args, "after", false, after);
 
+    *list = (struct view_list){.call = call};
+    if (err == WEFT_OK)
+        err = args_number(args, "limit", LIST_ITEMS_MAX, 1, LIST_ITEMS_MAX, &limit);
+    if (err == WEFT_OK)
+        err = args_name(args, "prefix", false, list->prefix);
+    for (size_t i = 0; err == WEFT_OK && i < VIEW_FILTERS; i++)
+        err = args_text(args, filter_keys[i], false, list->filters[i], sizeof list->filters[i]);
     if (err == WEFT_OK)
         err = args_end(args);
     if (err != WEFT_OK)
         return err;
-    *list = (struct view_list){.call = call, .items = json_array()};
+    /* A name begins with no less than its prefix: start right before, as '~' is in no name. */
+    if (list->prefix[0] != '\0' && strcmp(after, list->prefix) < 0 &&
+        strlen(list->prefix) < WF_NAME_MAX)
+        skip_to(list->prefix, after);
+    list->left = (size_t)limit;
+    list->items = json_array();
     return list->items == NULL ? WEFT_ENOMEM : WEFT_OK;
+}
+
+static bool has_role(const json_t *item, const char *role)
+{
+    const json_t *roles = json_object_get(item, "roles"), *one;
+    size_t i;
+
+    role += role[0] == '#';
+    json_array_foreach(roles, i, one)
+    {
+        const char *text = json_string_value(one);
+
+        if (text != NULL && strcmp(text + (text[0] == '#'), role) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool fits(const struct view_list *list, const char *name, const json_t *item)
+{
+    if (strncmp(name, list->prefix, strlen(list->prefix)) != 0)
+        return false;
+    for (size_t i = 0; i < VIEW_FILTERS; i++) {
+        const char *wanted = list->filters[i], *is;
+
+        if (wanted[0] == '\0')
+            continue;
+        is = json_string_value(json_object_get(item, filter_keys[i]));
+        if (i == 0 ? !has_role(item, wanted) : is == NULL || strcmp(is, wanted) != 0)
+            return false;
+    }
+    return true;
 }
 
 weft_err view_list_add(struct view_list *list, const char *name, json_t *item)
@@ -308,14 +370,26 @@ weft_err view_list_add(struct view_list *list, const char *name, json_t *item)
 
     if (item == NULL)
         return WEFT_ENOMEM;
+    /* In order of name: nothing behind this one begins so. */
+    if (strncmp(name, list->prefix, strlen(list->prefix)) > 0) {
+        json_decref(item);
+        return WEFT_EEOF;
+    }
     bytes = json_dumpb(item, NULL, 0, JSON_COMPACT) + 1;
-    if (list->bytes + bytes > LIST_BYTES_MAX) {
+    if (list->bytes + bytes > LIST_BYTES_MAX || list->left == 0 ||
+        list->looked_at == LIST_LOOKS_MAX) {
         json_decref(item);
         list->more = true;
         return WEFT_EEOF;
     }
-    list->bytes += bytes;
+    list->looked_at++;
     memcpy(list->last, name, strlen(name) + 1);
+    if (!fits(list, name, item)) {
+        json_decref(item);
+        return WEFT_OK;
+    }
+    list->left--;
+    list->bytes += bytes;
     return json_array_append_new(list->items, item) == 0 ? WEFT_OK : WEFT_ENOMEM;
 }
 

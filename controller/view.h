@@ -23,17 +23,26 @@ weft_err view_answer(struct call *call, struct json_t *object);
  * A listing: items as long as they fit into a reply; `next` is the name to go
  * on behind (argument `after`) when there is more.
  */
+#define VIEW_FILTERS 8u
 struct view_list {
     struct json_t *items; /* owned */
     size_t bytes;         /* of the items so far */
+    size_t left;          /* items that may still come */
+    size_t looked_at;     /* also at what didn't fit the filters */
     char last[WF_NAME_MAX + 1];
+    char prefix[WF_NAME_MAX + 1];
+    char filters[VIEW_FILTERS][WF_NAME_MAX + 2]; /* "": none. See view.c */
     bool more;
     struct call *call;
 };
-/* Reads the argument `after` ("" if absent) into `after`; there must be no other argument. */
+/*
+ * Reads the arguments of a listing: `after` ("" if absent, also written to
+ * `after`), `limit`, `prefix` and the filters (docs/operations.md); there must
+ * be no other argument.
+ */
 weft_err view_list_open(struct view_list *list, struct call *call, struct args *args,
                         char after[WF_NAME_MAX + 1]);
-/* Takes item. WEFT_EEOF when it doesn't fit any more. */
+/* Takes item, and keeps it if it fits the filters. WEFT_EEOF when there is no room for more. */
 weft_err view_list_add(struct view_list *list, const char *name, struct json_t *item);
 /* Writes the answer if err is WEFT_OK; frees. */
 weft_err view_list_close(struct view_list *list, weft_err err);

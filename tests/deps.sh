@@ -9,7 +9,7 @@ set -euo pipefail
 build=(cmake ninja-build gcc libc6-dev pkg-config git
     libuv1-dev libssl-dev libprotobuf-c-dev protobuf-c-compiler libsodium-dev
     libsqlite3-dev libcurl4-openssl-dev libjansson-dev libyaml-dev libnghttp2-dev)
-test=(g++ clang libclang-rt-14-dev clang-format libcmocka-dev python3 valgrind faketime ccache curl openssl
+test=(g++ clang libclang-rt-14-dev clang-format libcmocka-dev python3 python3-jsonschema valgrind faketime ccache curl openssl
     nginx-light libnginx-mod-stream nftables iproute2 procps util-linux binutils ca-certificates
     nghttp2-client python3-h2 softhsm2 opensc libengine-pkcs11-openssl)
 

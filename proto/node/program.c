@@ -445,10 +445,12 @@ static weft_err parse(struct wf_call_line *line, int argc, char **argv, wf_why *
 {
     bool only_args = false;
     for (int i = 0; i < argc; i++) {
-        /* "-c FILE" is what people type for --config */
-        static char config[] = "--config";
+        /* "-c FILE" is what people type for --config, and "-f FILE" for --file */
+        static char config[] = "--config", file[] = "--file";
         if (!only_args && strcmp(argv[i], "-c") == 0 && i + 1 < argc)
             argv[i] = config;
+        if (!only_args && strcmp(argv[i], "-f") == 0 && i + 1 < argc)
+            argv[i] = file;
         if (!only_args && strcmp(argv[i], "-h") == 0) {
             line->values[line->value_count++] = (struct value){find_in(built_in, "help", 4), "1"};
         } else if (!only_args && strcmp(argv[i], "--") == 0) {

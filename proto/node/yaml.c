@@ -26,7 +26,7 @@ struct wf_yaml {
 struct builder {
     yaml_parser_t parser;
     const char *file;
-    size_t nodes;
+    size_t nodes, nodes_max;
     wf_why *why;
 };
 
@@ -132,7 +132,7 @@ static weft_err build(struct builder *b, yaml_event_t *event, unsigned depth, wf
     weft_err err = WEFT_OK;
     bool marked = false;
     wf_yaml *node = calloc(1, sizeof *node);
-    if (node == NULL || depth > DEPTH_MAX || ++b->nodes > NODES_MAX) {
+    if (node == NULL || depth > DEPTH_MAX || ++b->nodes > b->nodes_max) {
         err = node == NULL ? WEFT_ENOMEM : refuse(b, line, "too deep or too large");
         goto done;
     }
@@ -187,9 +187,9 @@ static weft_err expect(struct builder *b, yaml_event_type_t type, const char *wh
     return err;
 }
 
-weft_err wf_yaml_parse(const char *name, wf_span text, wf_yaml **root, wf_why *why)
+static weft_err parse(const char *name, wf_span text, size_t nodes_max, wf_yaml **root, wf_why *why)
 {
-    struct builder b = {.why = why};
+    struct builder b = {.why = why, .nodes_max = nodes_max};
     yaml_event_t event;
     wf_yaml *node = NULL;
     weft_err err = WEFT_ENOMEM;
@@ -217,13 +217,24 @@ done:
     return err;
 }
 
+weft_err wf_yaml_parse(const char *name, wf_span text, wf_yaml **root, wf_why *why)
+{
+    return parse(name, text, NODES_MAX, root, why);
+}
+
 weft_err wf_yaml_load(const char *path, wf_yaml **root, wf_why *why)
 {
+    return wf_yaml_load_large(path, FILE_MAX, NODES_MAX, root, why);
+}
+
+weft_err wf_yaml_load_large(const char *path, size_t bytes_max, size_t nodes_max, wf_yaml **root,
+                            wf_why *why)
+{
     wf_buf text;
-    wf_buf_init(&text, FILE_MAX);
+    wf_buf_init(&text, bytes_max);
     weft_err err = wf_file_read(path, &text, why);
     if (err == WEFT_OK)
-        err = wf_yaml_parse(path, wf_span_of(text.data, text.len), root, why);
+        err = parse(path, wf_span_of(text.data, text.len), nodes_max, root, why);
     wf_buf_fini(&text);
     return err;
 }

@@ -15,6 +15,9 @@ typedef struct wf_yaml wf_yaml; /* a node of the tree; owned by the root */
 
 weft_err wf_yaml_parse(const char *name, wf_span text, wf_yaml **root, wf_why *why);
 weft_err wf_yaml_load(const char *path, wf_yaml **root, wf_why *why);
+/* The same for a file of up to so many bytes, whose tree has up to so many nodes. */
+weft_err wf_yaml_load_large(const char *path, size_t bytes_max, size_t nodes_max, wf_yaml **root,
+                            wf_why *why);
 void wf_yaml_free(wf_yaml *root);
 
 /* Refuses keys that are not in the NULL-terminated list: a misspelt option never passes. */

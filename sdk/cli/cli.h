@@ -17,9 +17,11 @@ weft_err cli_post(const struct wf_call_line *line, wf_why *why);       /* post.c
 weft_err cli_dial(const struct wf_call_line *line, wf_why *why);       /* dial.c */
 weft_err cli_status(const struct wf_call_line *line, wf_why *why);     /* status.c */
 weft_err cli_doctor(const struct wf_call_line *line, wf_why *why);     /* doctor.c */
+weft_err cli_apply(const struct wf_call_line *line, wf_why *why);      /* apply.c */
 weft_err cli_quickstart(const struct wf_call_line *line, wf_why *why); /* quickstart.c */
 extern const struct wf_option cli_enroll_options[], cli_renew_options[], cli_post_options[],
-    cli_dial_options[], cli_status_options[], cli_quickstart_options[];
+    cli_dial_options[], cli_status_options[], cli_quickstart_options[], cli_login_options[],
+    cli_apply_options[];
 
 /* audit.c, audit_verify.c */
 weft_err cli_audit_tail(const struct wf_call_line *line, wf_why *why);
@@ -66,6 +68,22 @@ weft_err cli_call(const struct wf_call_line *line, const char *operation, json_t
 /* The same with an identity and controller (NULL: the identity's) given. */
 weft_err cli_call_as(const char *identity, const char *controller, const char *operation,
                      json_t *args, json_t **result, wf_why *why);
+
+/*
+ * Many calls over one link, up to 60 at once. count may grow in `done`.
+ * ask: the arguments of call i, a new reference (NULL: out of memory), and its operation.
+ * done: its answer, borrowed (NULL unless err is WEFT_OK). Calls that never began have none.
+ */
+struct cli_calls {
+    size_t count;
+    json_t *(*ask)(void *arg, size_t i, const char **operation);
+    void (*done)(void *arg, size_t i, weft_err err, const wf_why *why, json_t *result);
+    void *arg;
+};
+/* WEFT_OK: every call was answered, each with its own error maybe. */
+weft_err cli_calls_as(const char *identity, const char *controller, struct cli_calls *calls,
+                      wf_why *why);
+weft_err cli_calls(const struct wf_call_line *line, struct cli_calls *calls, wf_why *why);
 
 /* policy.c */
 

@@ -98,8 +98,31 @@ weft_err cli_identity(const struct wf_call_line *line, bool remembered, char **o
     return WEFT_OK;
 }
 
+const struct wf_option cli_login_options[] = {
+    {"print-token", WF_OPTION_FLAG, NULL, "print a token for the HTTPS API, good for an hour"},
+    {NULL, WF_OPTION_FLAG, NULL, NULL},
+};
+
+/* Remembers nothing: it is the way to be called from a script, over and over. */
+static weft_err print_token(const struct wf_call_line *line, wf_why *why)
+{
+    json_t *result = NULL;
+    weft_err err = cli_call(line, "login", NULL, &result, why);
+    const char *token = json_string_value(json_object_get(result, "token"));
+    if (err == WEFT_OK && token == NULL)
+        err = wf_fail(why, WEFT_EPROTO, "the controller gave no token");
+    if (err == WEFT_OK)
+        puts(token);
+    json_decref(result);
+    return err;
+}
+
 weft_err cli_login(const struct wf_call_line *line, wf_why *why)
 {
+    if (wf_line_flag(line, "print-token") && wf_line_count(line) == 0)
+        return print_token(line, why);
+    if (wf_line_count(line) == 0)
+        return wf_fail(why, WEFT_EUSAGE, "the controller's HOST:PORT is missing");
     wf_address address;
     char text[WF_ADDRESS_TEXT], full[PATH_MAX];
     json_t *status = NULL;
@@ -119,5 +142,7 @@ weft_err cli_login(const struct wf_call_line *line, wf_why *why)
         err = login_save(full, text, why);
     if (err == WEFT_OK)
         fprintf(stderr, "logged in to %s\n", text);
+    if (err == WEFT_OK && wf_line_flag(line, "print-token"))
+        err = print_token(line, why);
     return err;
 }

@@ -19,8 +19,10 @@ static const struct wf_command everyday[] = {
      cli_no_options, 0, 0, cli_doctor},
     {"renew", "", "renews this identity's certificate now", "weft renew --identity dev.json",
      cli_renew_options, 0, 0, cli_renew},
-    {"login", "HOST:PORT", "remembers the controller and the administrator's identity",
-     "weft login 127.0.0.1:9338 --identity admin.json", cli_no_options, 1, 1, cli_login},
+    {"apply", "", "makes identities, services and policies what a file says",
+     "weft apply -f fabric.yaml --dry-run", cli_apply_options, 0, 0, cli_apply},
+    {"login", "[HOST:PORT]", "remembers the controller and the administrator's identity",
+     "weft login 127.0.0.1:9338 --identity admin.json", cli_login_options, 0, 1, cli_login},
 };
 
 static const struct wf_option common[] = {

@@ -293,7 +293,8 @@ class Fabric(Room):
 
     def start_controller(self, *args):
         self.controller = self.start(
-            "controller", "weft-controller", "run", "--home", self.path("controller"), *args
+            "controller", "weft-controller", "run", "--home", self.path("controller"),
+            *(args if "--api" in args else ("--api", "off", *args)),
         )
         until("the controller", lambda: self.up(self.controller, self.control))
         return self.controller

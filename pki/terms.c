@@ -113,6 +113,11 @@ uint64_t pki_terms_next_change(const struct pki_terms *t, uint64_t now)
     return best == UINT64_MAX || best > UINT64_MAX - now ? UINT64_MAX : now + best;
 }
 
+uint64_t pki_terms_closes(const struct pki_terms *t, uint64_t now)
+{
+    return pki_terms_is_open(t, now) ? pki_terms_next_change(t, now) : 0;
+}
+
 static const char *const days[] = {"Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"};
 
 char *pki_terms_windows_text(const struct pki_terms *t, char buf[PKI_WINDOWS_TEXT])

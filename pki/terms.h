@@ -46,6 +46,10 @@ bool pki_terms_is_open(const struct pki_terms *terms, uint64_t now);
 /* WEFT_EREFUSED with "open Mon 08:00-18:00 UTC, and it is Tue 19:12". */
 weft_err pki_terms_check_window(const struct pki_terms *terms, uint64_t now, wf_why *why);
 /*
+ * When terms that are open now close: UINT64_MAX if they never do, 0 if they are closed.
+ */
+uint64_t pki_terms_closes(const struct pki_terms *terms, uint64_t now);
+/*
  * The next change, in wall ms: when the open windows close (those that touch
  * or overlap are one), or the next one opens. UINT64_MAX: it never changes.
  */

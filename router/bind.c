@@ -28,6 +28,12 @@ struct grave {
     uint64_t sequence, expiry;
 };
 
+uint64_t bind_ends(const struct pki_bind *bind)
+{
+    uint64_t closes = pki_terms_closes(&bind->grant.terms, wf_now_wall_ms());
+    return bind->expiry < closes ? bind->expiry : closes;
+}
+
 struct bind_key bind_key(const struct pki_bind *bind)
 {
     return (struct bind_key){.service = bind->service,

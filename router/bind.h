@@ -71,6 +71,8 @@ weft_err binds_add(struct binds *binds, const struct pki_bind *bind, const struc
                    const Weft__Wire__Signed *record, const Weft__Wire__Signed *grant,
                    const pki_chain *chain, enum bind_from from, struct wire *wire,
                    struct terminator **out, bool *learned);
+/* When it ends by itself: it expires, or its hours are over; wall ms. */
+uint64_t bind_ends(const struct pki_bind *bind);
 struct bind_key bind_key(const struct pki_bind *bind);
 /* NULL if there is none. */
 struct terminator *binds_find(const struct binds *binds, const struct bind_key *key);

@@ -325,6 +325,7 @@ weft_err circuit_setup(struct circuits *circuits, struct wire *in, uint32_t in_l
     circuit->host_router = about->host_router;
     circuit->dial_epoch = about->dial_epoch;
     circuit->bind_epoch = about->bind_epoch;
+    circuit->until = about->until;
     circuit->is_first = about->is_first;
     circuit->started = wf_now_wall_ms();
     circuit->state = CIRCUIT_SETUP;

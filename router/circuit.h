@@ -62,6 +62,7 @@ struct circuit {
     wf_id dialer, host; /* identities; zero if this router only passes the circuit on */
     wf_id host_router;  /* where the terminator is; zero likewise */
     uint64_t dial_epoch, bind_epoch; /* of the grants; only where `dialer` is set */
+    uint64_t until;                  /* wall ms: when the first of their windows closes */
     uint64_t started;                /* wall ms */
     pki_pin *dialer_pin;             /* owned; NULL: as dialer, or its link tells */
     struct pending *pending;         /* owned; NULL unless in SETUP */
@@ -123,6 +124,7 @@ uint32_t circuits_window(const struct circuits *circuits, uint64_t offered);
 struct circuit_about {
     wf_id instance, dialer, host, host_router;
     uint64_t dial_epoch, bind_epoch;
+    uint64_t until;            /* wall ms; only where `dialer` is set */
     const pki_pin *dialer_pin; /* NULL: its link tells */
     bool is_first;
 };

@@ -5,8 +5,9 @@
  * router checks the grant once more and hands it to its own edge.
  *
  * Failure modes, each answered at once and never tried again here:
- * - no grant that fits, revoked: WEFT_EREFUSED and nothing more; expired:
- *   WEFT_EEXPIRED; the rule goes to the log;
+ * - no grant that fits, revoked, outside of its hours: WEFT_EREFUSED and nothing
+ *   more; expired: WEFT_EEXPIRED; the rule goes to the log;
+ * - not from an address that the grant is for: WEFT_EREFUSED, and which;
  * - nobody is bound: WEFT_ENOHOST; a router on the path isn't linked any more:
  *   WEFT_EUNREACHABLE;
  * - too many circuits, or too much that waits for the link: WEFT_ELIMIT, WEFT_EBUSY.
@@ -201,6 +202,20 @@ static struct terminator *choose(struct router *router, struct wire *in, wf_link
     return terminator;
 }
 
+/* When the first of both grants' hours end; the sweep comes by then. */
+static uint64_t open_until(struct router *router, const struct pki_grant *dial,
+                           const struct pki_grant *bind)
+{
+    uint64_t now = wf_now_wall_ms();
+    uint64_t dials = pki_terms_closes(&dial->terms, now),
+             binds = pki_terms_closes(&bind->terms, now);
+    uint64_t until = dials < binds ? dials : binds;
+
+    if (until != UINT64_MAX)
+        router_sweep_by(router, until);
+    return until;
+}
+
 void dial_from_edge(struct edge *edge, Weft__Wire__Setup *setup)
 {
     struct router *router = edge->router;
@@ -222,6 +237,13 @@ void dial_from_edge(struct edge *edge, Weft__Wire__Setup *setup)
         refuse(router, &edge->wire, edge->link, setup->label, err, admission_sentence(err), &why);
         return;
     }
+    /* Only here is the dialer's address known: the routers behind us see ours. The grant is its
+     * own, so it may hear the rule. */
+    err = pki_terms_check_source(&grant.terms, wf_link_remote(edge->link), &why);
+    if (err != WEFT_OK) {
+        refuse(router, &edge->wire, edge->link, setup->label, err, why.text, &why);
+        return;
+    }
     terminator = choose(router, &edge->wire, edge->link, setup, grant.service_name, dial_distance);
     if (terminator == NULL)
         return;
@@ -231,6 +253,7 @@ void dial_from_edge(struct edge *edge, Weft__Wire__Setup *setup)
     about.host_router = terminator->bind.router;
     about.dial_epoch = grant.epoch;
     about.bind_epoch = terminator->bind.grant.epoch;
+    about.until = open_until(router, &grant, &terminator->bind.grant);
     if (terminator->wire != NULL)
         to_host(router, &edge->wire, edge->link, setup, terminator, &about);
     else
@@ -292,5 +315,6 @@ void dial_from_peer(struct peer *peer, Weft__Wire__Setup *setup)
     about.host_router = terminator->bind.router;
     about.dial_epoch = grant.epoch;
     about.bind_epoch = terminator->bind.grant.epoch;
+    about.until = open_until(router, &grant, &terminator->bind.grant);
     to_host(router, &peer->wire, link, setup, terminator, &about);
 }

@@ -91,6 +91,14 @@ static void take_bind(struct edge *edge, const Weft__Wire__Bind *message)
         bind_reply(edge, message->request, err, admission_sentence(err));
         return;
     }
+    err = pki_terms_check_source(&bind.grant.terms, wf_link_remote(edge->link), &why);
+    if (err != WEFT_OK) { /* the grant is its own: it may hear the rule */
+        router->counters.binds_refused++;
+        if (router_may_log(router))
+            wf_log_info("bind refused: %s: %s", who->name, why.text);
+        bind_reply(edge, message->request, err, why.text);
+        return;
+    }
     key = bind_key(&bind);
     old = binds_find(&router->binds, &key);
     /* The others have heard the same already; saying it again would let one link busy them all. */
@@ -115,7 +123,7 @@ static void take_bind(struct edge *edge, const Weft__Wire__Bind *message)
     wf_list_push(&edge->binds, &terminator->in_edge);
     edge->bind_count++;
     router->counters.binds_accepted++;
-    router_sweep_by(router, bind.expiry);
+    router_sweep_by(router, bind_ends(&bind));
     wf_log_debug("bound: %s by %s", bind.grant.service_name, who->name);
     bind_reply(edge, message->request, WEFT_OK, "");
     if (is_news)

@@ -202,7 +202,7 @@ static void take_one(struct router *router, struct peer *from,
     }
     if (!learned)
         return;
-    router_sweep_by(router, bind.expiry);
+    router_sweep_by(router, bind_ends(&bind));
     peers_flood_bind(router, terminator, from);
 }
 

@@ -143,14 +143,14 @@ static void check_bind(void *arg, struct terminator *terminator)
     struct router *router = look->router;
     const struct pki_bind *bind = &terminator->bind;
     bool stands =
-        bind->expiry > look->now &&
+        bind->expiry > look->now && pki_terms_is_open(&bind->grant.terms, look->now) &&
         pki_trust_check_again(router->trust, &terminator->host, look->now, NULL) == WEFT_OK &&
         bind->grant.epoch >= pki_floors_for_grant(look->floors, &bind->subject, &bind->service,
                                                   WEFT__WIRE__ROLE__ROLE_BIND) &&
         !pki_floors_is_cut(look->floors, PKI_ROUTER, &bind->router, NULL);
 
     if (stands) {
-        router_sweep_by(router, bind->expiry);
+        router_sweep_by(router, bind_ends(bind));
         return;
     }
     wf_log_info("bind ended: %s by %s", bind->grant.service_name, terminator->host.name);
@@ -170,8 +170,16 @@ static void check_circuit(void *arg, struct circuit *circuit)
         circuit->bind_epoch >= pki_floors_for_grant(floors, &circuit->host, &circuit->service,
                                                     WEFT__WIRE__ROLE__ROLE_BIND) &&
         !pki_floors_is_cut(floors, PKI_IDENTITY, &circuit->dialer, circuit->dialer_pin) &&
-        !pki_floors_is_cut(floors, PKI_IDENTITY, &circuit->host, NULL))
+        !pki_floors_is_cut(floors, PKI_IDENTITY, &circuit->host, NULL)) {
+        if (look->now < circuit->until) {
+            if (circuit->until != UINT64_MAX)
+                router_sweep_by(router, circuit->until);
+            return;
+        }
+        router->counters.closed_revoked++;
+        circuit_close(&router->circuits, circuit, WEFT_EREFUSED);
         return;
+    }
     router->counters.closed_revoked++;
     circuit_close(&router->circuits, circuit, WEFT_EREVOKED);
 }

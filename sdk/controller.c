@@ -56,18 +56,14 @@ static void on_up(wf_uplink *uplink, void *arg, wf_link *link, const Weft__Wire_
 
 static void cut_sessions(weft_endpoint *e, const Weft__Wire__Notice *notice)
 {
+    static const char words[] = "cut by an administrator";
     for (size_t i = 0; i < notice->n_cut_sessions; i++) {
         wf_id id = wf_pb_get_id(notice->cut_sessions[i]);
         for (wf_node *n = e->streams.next; n != &e->streams; n = n->next) {
             weft_stream *s = wf_container_of(n, weft_stream, node);
             if (s->state == WF_STREAM_OPEN && wf_id_equal(&s->session_id, &id)) {
-                wf_session_reset(s->session, WEFT_EREVOKED, "cut by an administrator");
-                if (s->state == WF_STREAM_OPEN || s->state == WF_STREAM_CLOSED) {
-                    if (s->state == WF_STREAM_OPEN)
-                        wf_stream_close_with(s, WEFT_EREVOKED, "cut by an administrator");
-                    s->err = WEFT_EREVOKED;
-                    (void)wf_fail(&s->why, WEFT_EREVOKED, "cut by an administrator");
-                }
+                /* As the routers', whose word is nobody's: whichever comes first. */
+                wf_session_cut(s->session, WEFT_ELOST, words, WEFT_ELOST, words);
             }
         }
     }

@@ -9,6 +9,7 @@
  * - No router connected: all known ones are tried, each a little after the other.
  * - The router knows no host: others are asked, each once.
  * - The revocations that we remember cut us: the controller may have lifted that, so it is asked.
+ * - It is outside of the grant's hours: the controller is asked for a newer one, once.
  * - Somebody finds our grant stale: it is fetched again, once, and the dial begins afresh.
  * - The circuit is lost before ACCEPT: afresh, ATTEMPTS_MAX times.
  * - The application has written already (the host is verified, it holds that until it accepts):
@@ -185,6 +186,18 @@ void wf_dial_step(weft_stream *s)
     }
     const struct wf_grant *grant = wf_grants_find(&endpoint->grants, dial->service,
                                                   WEFT__WIRE__ROLE__ROLE_DIAL, wf_now_wall_ms());
+    /* Outside of its hours: a newer one may have others. */
+    weft_err hours = grant != NULL ? pki_grant_check_window(&grant->grant, endpoint->identity.name,
+                                                            wf_now_wall_ms(), &own)
+                                   : WEFT_OK;
+    if (hours != WEFT_OK && dial->fetched) {
+        wf_stream_close_with(s, hours, own.text);
+        return;
+    }
+    if (hours != WEFT_OK) {
+        dial->refused = hours;
+        (void)wf_fail(&dial->why, hours, "%s", own.text);
+    }
     /* Either way the controller may have something newer: a grant, or a router. */
     bool stale =
         (may_be_stale(dial->refused) || dial->refused == WEFT_EUNREACHABLE) && !dial->fetched;

@@ -102,7 +102,8 @@ struct weft_endpoint {
     uint64_t promised; /* bytes: the sum over all sessions of wf_session_promise */
     uint64_t promise_max;
     wf_node listeners;
-    wf_timer *house; /* owned */
+    wf_timer *house;    /* owned */
+    uint64_t house_due; /* mono ms, while it is on */
     struct wf_job closing;
     struct wf_job changed;      /* floors or bundle changed: look at everything again */
     struct wf_renewal *renewal; /* owned; NULL while none runs */
@@ -135,7 +136,9 @@ void wf_endpoint_go_on_closing(weft_endpoint *endpoint);
 
 /* ---- house.c */
 
-void wf_house_look(void *endpoint);            /* the timer's */
+void wf_house_look(void *endpoint); /* the timer's */
+/* Has it look no later than this (mono ms): one timer for all sessions. UINT64_MAX: nothing. */
+void wf_house_by(weft_endpoint *endpoint, uint64_t mono);
 void wf_house_changed(struct wf_job *changed); /* floors or the bundle changed */
 void wf_house_save(weft_endpoint *endpoint);   /* what is not on disk yet */
 

@@ -9,16 +9,38 @@
 #include "sdk/stream.h"
 
 #define SAVE_MS 200u
+#define LOOK_MIN_MS 100u /* between two looks, however many rules are due */
 
-static void look_at_streams(weft_endpoint *e, uint64_t now, uint64_t mono, bool *has_old)
+static void start_house(weft_endpoint *e, uint64_t ms)
 {
+    e->house_due = wf_now_mono_ms() + ms;
+    wf_timer_start(e->house, ms);
+}
+
+void wf_house_by(weft_endpoint *e, uint64_t mono)
+{
+    uint64_t now = wf_now_mono_ms();
+    if (e->state != WF_ENDPOINT_OPEN || mono == UINT64_MAX ||
+        (wf_timer_is_on(e->house) && e->house_due <= mono))
+        return;
+    uint64_t wait = mono > now ? mono - now : 0;
+    start_house(e, wait > WF_HOUSE_MS ? WF_HOUSE_MS : wait < LOOK_MIN_MS ? LOOK_MIN_MS : wait);
+}
+
+/* Returns when a rule of some session is due next (mono ms). */
+static uint64_t look_at_streams(weft_endpoint *e, uint64_t now, uint64_t mono, bool *has_old)
+{
+    uint64_t next = UINT64_MAX;
     /* Looking may end a session, but never frees its stream. */
     for (wf_node *n = e->streams.next; n != &e->streams; n = n->next) {
         weft_stream *s = wf_container_of(n, weft_stream, node);
         if (s->state == WF_STREAM_OPEN && mono - s->started > WF_SESSION_OLD_MS)
             *has_old = true;
         wf_stream_look(s, now, mono);
+        uint64_t due = wf_stream_due(s, now, mono);
+        next = due < next ? due : next;
     }
+    return next;
 }
 
 /* Grants that live sessions stand on, or that were ever used here: refreshed at half life. */
@@ -50,7 +72,9 @@ static bool has_work(const weft_endpoint *e)
 void wf_house_save(weft_endpoint *e)
 {
     wf_why why = {""};
-    if (!e->grants.dirty || e->state_path == NULL)
+    if (e->state_path == NULL)
+        e->grants.dirty = false; /* in memory: nothing is to be saved, nobody wakes for it */
+    if (!e->grants.dirty)
         return;
     if (wf_grants_save(&e->grants, e->state_path, &why) != WEFT_OK)
         wf_log_warn("grants are not saved: %s", why.text);
@@ -60,7 +84,7 @@ void wf_house_save(weft_endpoint *e)
 void wf_endpoint_watch(weft_endpoint *e)
 {
     if (e->state == WF_ENDPOINT_OPEN && !wf_timer_is_on(e->house))
-        wf_timer_start(e->house, e->grants.dirty ? SAVE_MS : WF_HOUSE_MS);
+        start_house(e, e->grants.dirty ? SAVE_MS : WF_HOUSE_MS);
 }
 
 void wf_house_look(void *arg)
@@ -68,7 +92,7 @@ void wf_house_look(void *arg)
     weft_endpoint *e = arg;
     uint64_t now = wf_now_wall_ms(), mono = wf_now_mono_ms();
     bool has_old = false;
-    look_at_streams(e, now, mono, &has_old);
+    uint64_t next = look_at_streams(e, now, mono, &has_old);
     wf_routers_look(e, now);
     wf_listeners_look(e, now);
     refresh_grants(e, now);
@@ -82,6 +106,7 @@ void wf_house_look(void *arg)
     wf_house_save(e);
     if (has_work(e))
         wf_endpoint_watch(e);
+    wf_house_by(e, next);
 }
 
 void wf_house_changed(struct wf_job *changed)
@@ -91,14 +116,16 @@ void wf_house_changed(struct wf_job *changed)
     bool has_old = false;
     wf_why why = {""};
     wf_grants_sweep(&e->grants, now);
+    /* First of all: who is told by us why a session ends needn't guess. */
+    uint64_t next = look_at_streams(e, now, mono, &has_old);
     weft_err err = pki_trust_check_again(e->trust, &e->self, now, &why);
     if (err == WEFT_EREVOKED)
         wf_endpoint_event(e, WEFT_EVENT_REVOKED, err, why.text);
     if (e->state != WF_ENDPOINT_OPEN)
         return; /* the application closed it over the news */
-    look_at_streams(e, now, mono, &has_old);
     wf_routers_look(e, now);
     wf_listeners_look(e, now);
     if (e->grants.dirty)
-        wf_timer_start(e->house, SAVE_MS);
+        start_house(e, SAVE_MS);
+    wf_house_by(e, next);
 }

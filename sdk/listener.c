@@ -9,6 +9,7 @@
  * - It refuses: the listener closes.
  * - A router refuses the bind: the grant is fetched afresh; the user hears why.
  * - An edge is lost: its bind is gone; it is bound again when the edge is ready.
+ * - Outside of the grant's hours: unbound until they come; the user hears bound(0) and the hours.
  * - The grant is withdrawn or runs out: unbound, fetched afresh.
  */
 #include "sdk/listener.h"
@@ -131,10 +132,11 @@ static void on_fetched(struct wf_wait *wait, weft_err err, const char *why)
         close_with(l, err, why);
     } else {
         l->retry_at = now + RETRY_MS;
-        (void)wf_fail(&l->why, err, "no bind grant for %s; the controller: %s", l->service_name,
-                      why);
-        if (grant == NULL)
+        if (grant == NULL) { /* with one at hand, what stands in its way is to be told */
+            (void)wf_fail(&l->why, err, "no bind grant for %s; the controller: %s", l->service_name,
+                          why);
             wf_jobs_post(&l->endpoint->jobs, &l->job);
+        }
     }
 }
 
@@ -149,9 +151,10 @@ static void fetch(weft_listener *l, uint64_t now)
     if (err != WEFT_OK) {
         l->is_waiting = false;
         l->retry_at = now + RETRY_MS;
-        (void)wf_fail(&l->why, err, "no controller is known");
-        if (own_grant(l, now) == NULL)
+        if (own_grant(l, now) == NULL) {
+            (void)wf_fail(&l->why, err, "no controller is known");
             wf_jobs_post(&l->endpoint->jobs, &l->job);
+        }
     }
 }
 
@@ -207,6 +210,25 @@ static weft_err send_bind(weft_listener *l, struct wf_bind *bind, const struct w
     return WEFT_OK;
 }
 
+/* Outside of the grant's hours: unbound until they come, or a grant with others does. */
+static void rest(weft_listener *l, const struct wf_grant *grant, const wf_why *hours, uint64_t now)
+{
+    bool is_news = !l->rests;
+    l->rests = true;
+    for (size_t i = 0; i < WF_BINDS_MAX; i++)
+        unbind(l, &l->binds[i]);
+    if (is_news)
+        l->retry_at = 0;
+    if (is_news ||
+        now - grant->grant.not_before > (grant->grant.expiry - grant->grant.not_before) / 2)
+        fetch(l, now);
+    if (is_news) {
+        l->was_told = false;
+        (void)wf_fail(&l->why, WEFT_EREFUSED, "%s", hours->text);
+        wf_jobs_post(&l->endpoint->jobs, &l->job);
+    }
+}
+
 static void look(weft_listener *l, uint64_t now)
 {
     if (l->is_closed)
@@ -229,6 +251,12 @@ static void look(weft_listener *l, uint64_t now)
         return;
     }
     l->had_grant = true;
+    wf_why hours = {.text = ""};
+    if (pki_grant_check_window(&grant->grant, l->endpoint->identity.name, now, &hours) != WEFT_OK) {
+        rest(l, grant, &hours, now);
+        return;
+    }
+    l->rests = false;
     if (!wf_id_equal(&l->service, &grant->grant.service)) {
         /* The first one; or the service was deleted and another of its name is meant now. */
         for (size_t i = 0; i < WF_BINDS_MAX; i++)
@@ -348,7 +376,7 @@ void wf_listeners_setup(weft_endpoint *e, wf_edge *edge, wf_circuit *circuit,
     const struct wf_grant *grant =
         l != NULL ? wf_grants_find_id(&e->grants, &l->service, WEFT__WIRE__ROLE__ROLE_BIND, now)
                   : NULL;
-    if (grant == NULL) {
+    if (grant == NULL || !pki_terms_is_open(&grant->grant.terms, now)) {
         wf_circuit_turn_away(circuit, WEFT_ENOHOST, "no such bind here");
         return;
     }
@@ -438,6 +466,14 @@ void wf_listener_offer(weft_stream *s)
         (e->decisions > e->decisions_per_peer_max &&
          decisions_of(e, &wf_session_peer(s->session)->id) > e->decisions_per_peer_max)) {
         weft_stream_refuse(s, WEFT_EBUSY, "too many dials wait for an answer here");
+        return;
+    }
+    wf_why why = {.text = ""};
+    weft_err err = wf_stream_check_room(s, &why);
+    if (err != WEFT_OK) {
+        wf_lines_put(&e->lines, wf_now_mono_ms(), WF_LOG_INFO, "a dialer was turned away: %s",
+                     why.text);
+        weft_stream_refuse(s, err, why.text);
         return;
     }
     l->handler->incoming(l, l->arg, s, &s->peer);

@@ -30,6 +30,7 @@ struct weft_listener {
     struct wf_wait wait; /* for a grant */
     bool is_waiting;
     bool had_grant;    /* when last looked at */
+    bool rests;        /* outside of the grant's hours */
     uint64_t retry_at; /* wall ms: not asked for a grant again before */
     uint64_t sequence;
     unsigned told; /* routers, as the user knows */

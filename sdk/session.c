@@ -247,21 +247,29 @@ void wf_session_shut(wf_session *s, weft_err verdict)
         wf_session_finish(s, verdict != WEFT_OK ? verdict : err);
 }
 
-static void end_told(wf_session *s, weft_err err, const char *told)
+static void end_told(wf_session *s, weft_err err, weft_err code, const char *words)
 {
-    assert(err != WEFT_OK);
+    assert(err != WEFT_OK && code != WEFT_OK);
     if (s->state == WF_SESSION_OVER)
         return;
     /* Before the other side is verified the only word for it is silence. */
     bool may_tell = s->state > WF_SESSION_HELLO && s->state < WF_SESSION_CLOSING;
-    if (may_tell && wf_session_put_refusal(s, WF_ITEM_RESET, err, told) == WEFT_OK)
+    if (may_tell && wf_session_put_refusal(s, WF_ITEM_RESET, code, words) == WEFT_OK)
         (void)pki_tls_shutdown(s->tls);
     wf_session_finish(s, err);
 }
 
 void wf_session_breach(wf_session *s, weft_err err)
 {
-    end_told(s, err, weft_err_sentence(err));
+    end_told(s, err, err, weft_err_sentence(err));
+}
+
+void wf_session_cut(wf_session *s, weft_err err, const char *why, weft_err code, const char *words)
+{
+    if (s->state == WF_SESSION_OVER)
+        return;
+    (void)wf_fail(&s->why, err, "%s", why);
+    end_told(s, err, code, words);
 }
 
 /*
@@ -581,26 +589,41 @@ weft_err wf_session_send_grant(wf_session *s, const Weft__Wire__Signed *grant)
     return err;
 }
 
+weft_err wf_session_stands(const wf_session *s, uint64_t now, weft_err *told, wf_why *why)
+{
+    const struct pki_grant *g = &s->grant;
+    const char *does = s->host ? "dial" : "host";
+    uint64_t floor =
+        pki_floors_for_grant(pki_trust_floors(s->trust), &g->subject, &g->service, g->role);
+    *told = WEFT_EREFUSED;
+    weft_err err = pki_trust_check_again(s->trust, &s->peer, now, why);
+    if (err == WEFT_EREVOKED) {
+        /* Its credential, its permission to be here: each says what it is to itself. */
+        *told = WEFT_EREVOKED;
+        return wf_fail(why, WEFT_EREFUSED, "cut: %s was disabled or its key revoked", s->peer.name);
+    }
+    if (err != WEFT_OK) {
+        *told = err;
+        return err;
+    }
+    if (g->epoch < floor)
+        return wf_fail(why, WEFT_EREFUSED, "cut: the permission of %s to %s %s was withdrawn",
+                       s->peer.name, does, g->service_name);
+    /* No grace for hours: they are part of what was permitted. */
+    return pki_grant_check_window(g, s->peer.name, now, why);
+}
+
 void wf_session_check(wf_session *s, uint64_t now, uint64_t grace_ms)
 {
     if (s->state < WF_SESSION_ANSWER || s->state > WF_SESSION_OPEN)
         return;
     const struct pki_grant *g = &s->grant;
-    weft_err err = pki_trust_check_again(s->trust, &s->peer, now, &s->why);
-    if (err == WEFT_OK) {
-        uint64_t floor =
-            pki_floors_for_grant(pki_trust_floors(s->trust), &g->subject, &g->service, g->role);
-        if (g->epoch < floor)
-            err =
-                wf_fail(&s->why, WEFT_EREFUSED, "cut: the permission of %s to %s %s was withdrawn",
-                        s->peer.name, s->host ? "dial" : "host", g->service_name);
-        else if (now > g->expiry && now - g->expiry > WF_CLOCK_TOLERANCE_MS + grace_ms)
-            err = wf_fail(&s->why, WEFT_EEXPIRED, "the grant of %s for %s expired", s->peer.name,
-                          g->service_name);
-    }
+    weft_err told;
+    wf_why why = {.text = ""};
+    weft_err err = wf_session_stands(s, now, &told, &why);
+    if (err == WEFT_OK && now > g->expiry && now - g->expiry > WF_CLOCK_TOLERANCE_MS + grace_ms)
+        told = err = wf_fail(&why, WEFT_EEXPIRED, "the grant of %s for %s expired", s->peer.name,
+                             g->service_name);
     if (err != WEFT_OK)
-        end_told(s, err,
-                 err == WEFT_EREFUSED   ? "cut: the permission was withdrawn"
-                 : err == WEFT_EREVOKED ? "cut: the identity was disabled or its key revoked"
-                                        : weft_err_sentence(err));
+        wf_session_cut(s, err, why.text, told, why.text);
 }

@@ -114,6 +114,9 @@ uint64_t wf_session_dropped_datagrams(const wf_session *session);
 weft_err wf_session_end(wf_session *session);
 /* RESET, if it may be sent, and close_notify. `over` follows the other side's close_notify. */
 void wf_session_reset(wf_session *session, weft_err code, const char *reason);
+/* Ends it at once by a rule: `over` comes with err and why, the other side hears code and words. */
+void wf_session_cut(wf_session *session, weft_err err, const char *why, weft_err code,
+                    const char *words);
 /* Offers again what `data` did not take. */
 void wf_session_resume(wf_session *session);
 /* Bytes of DATA that the application has yet to take. */
@@ -126,8 +129,14 @@ bool wf_session_both_ended(const wf_session *session);
 /* A fresher grant of ours for the other side. WEFT_EBUSY: no room or not open; try again later. */
 weft_err wf_session_send_grant(wf_session *session, const Weft__Wire__Signed *grant);
 /*
+ * Whether the peer may still be here, by what is known on this side: not
+ * revoked, nothing withdrawn, a window of its grant open. For us that it may not
+ * is WEFT_EREFUSED; *told is what it is for the peer itself. From `verified` on.
+ */
+weft_err wf_session_stands(const wf_session *session, uint64_t now, weft_err *told, wf_why *why);
+/*
  * Looks again at what changes with time: the peer's certificate and grant,
- * floors and expiry. grace_ms: how long the session may outlive the peer's
+ * floors, windows and expiry. grace_ms: how long the session may outlive the peer's
  * grant. A session that fails is reset, and `over` comes.
  */
 void wf_session_check(wf_session *session, uint64_t now, uint64_t grace_ms);

@@ -23,7 +23,6 @@
 #include <string.h>
 
 #define STATE(s) (1u << WF_STREAM_##s)
-#define CLOSE_NOTIFY_MS 30000u
 
 _Static_assert(WEFT_PIECE == WF_ITEM_DATA_FULL, "a piece fills one record, as weft.h says");
 
@@ -327,7 +326,7 @@ static void on_opened(void *arg)
     drop_timer(s);
     wf_dial_free(s->dial);
     s->dial = NULL;
-    s->started = wf_now_mono_ms();
+    wf_stream_begin(s);
     s->handler->opened(s, s->arg, &s->peer);
 }
 
@@ -336,6 +335,7 @@ static size_t on_data(void *arg, const uint8_t *data, size_t len)
     weft_stream *s = arg;
     if (s->state != WF_STREAM_OPEN)
         return len; /* nobody wants it any more */
+    wf_stream_note_active(s);
     if (s->due & WF_DUE_OPENED) {
         s->due &= ~(unsigned)WF_DUE_OPENED;
         s->handler->opened(s, s->arg, &s->peer);
@@ -348,6 +348,7 @@ static size_t on_data(void *arg, const uint8_t *data, size_t len)
 static void on_datagram(void *arg, const uint8_t *data, size_t len)
 {
     weft_stream *s = arg;
+    wf_stream_note_active(s);
     if (s->state == WF_STREAM_OPEN && s->handler->datagram != NULL)
         s->handler->datagram(s, s->arg, data, len);
 }
@@ -371,34 +372,13 @@ static void on_writable(void *arg)
         s->handler->writable(s, s->arg);
 }
 
-/*
- * Whether an open session ended because our own permission did. The circuit's
- * code is nobody's signed word; the revocations that come before it are.
- */
-static weft_err look_at_ourselves(const weft_stream *s, weft_err err, wf_why *why)
-{
-    const weft_endpoint *e = s->endpoint;
-    if (err != WEFT_ELOST && err != WEFT_ERESET && err != WEFT_EREVOKED && err != WEFT_EREFUSED)
-        return err;
-    if (pki_trust_check_again(e->trust, &e->self, wf_now_wall_ms(), why) == WEFT_EREVOKED)
-        return wf_wrap(why, WEFT_EREVOKED, "cut");
-    const struct pki_grant *theirs = wf_session_grant(s->session);
-    uint64_t floor =
-        pki_floors_for_grant(pki_trust_floors(e->trust), &e->self.id, &theirs->service,
-                             s->host ? WEFT__WIRE__ROLE__ROLE_BIND : WEFT__WIRE__ROLE__ROLE_DIAL);
-    if (s->grant_epoch >= floor)
-        return err;
-    return wf_fail(why, WEFT_EREFUSED, "cut: the permission to %s %s was withdrawn",
-                   s->host ? "host" : "dial", theirs->service_name);
-}
-
 static void on_over(void *arg, weft_err err, const char *why)
 {
     weft_stream *s = arg;
     wf_why own;
     if (s->state == WF_STREAM_OPEN || s->state == WF_STREAM_ENDING) {
         (void)wf_fail(&own, err, "%s", why != NULL ? why : weft_err_sentence(err));
-        err = look_at_ourselves(s, err, &own);
+        err = wf_stream_settle(s, err, &own);
         why = own.text;
     }
     if (s->circuit != NULL)
@@ -479,10 +459,8 @@ weft_err wf_stream_open_session(weft_stream *s, const wf_id *service, const wf_i
     weft_err err = wf_session_new(&config, &s->session, why);
     wf_signed_free(floors);
     count_promise(s);
-    if (err == WEFT_OK) {
-        s->grant_expiry = grant->grant.expiry;
-        s->grant_epoch = grant->grant.epoch;
-    }
+    if (err == WEFT_OK)
+        wf_stream_use_grant(s, &grant->grant);
     return err;
 }
 
@@ -568,6 +546,8 @@ weft_err weft_stream_write(weft_stream *s, const void *data, size_t len, size_t 
             break;
         done += n;
     } while (done < len);
+    if (done > 0)
+        wf_stream_note_active(s);
     *taken = done; /* with an error, too: the records before it have left */
     return err;
 }
@@ -576,6 +556,7 @@ weft_err weft_stream_send_datagram(weft_stream *s, const void *data, size_t len)
 {
     if (s->state != WF_STREAM_OPEN)
         return s->state == WF_STREAM_CLOSED && s->err != WEFT_OK ? s->err : WEFT_EINVAL;
+    wf_stream_note_active(s);
     return wf_session_send_datagram(s->session, data, len);
 }
 
@@ -665,7 +646,7 @@ weft_err weft_stream_accept(weft_stream *s, const struct weft_stream_handler *ha
     s->arg = arg;
     s->listener = NULL;
     s->gone = NULL;
-    s->started = wf_now_mono_ms();
+    wf_stream_begin(s);
     wf_stream_post(s, WF_DUE_OPENED | WF_DUE_RESUME); /* the dialer may have spoken already */
     return WEFT_OK;
 }
@@ -704,29 +685,5 @@ void wf_stream_shut(weft_stream *s)
         wf_session_lost(s->session, WEFT_ECANCELED, "the endpoint was closed");
     } else {
         give_up(s, WEFT_ERESET, "the other side's endpoint was closed");
-    }
-}
-
-void wf_stream_look(weft_stream *s, uint64_t now, uint64_t mono)
-{
-    if (s->session == NULL || is_over(s))
-        return;
-    if (wf_session_state(s->session) == WF_SESSION_CLOSING) {
-        if (s->closing_since == 0)
-            s->closing_since = mono;
-        else if (mono - s->closing_since > CLOSE_NOTIFY_MS)
-            wf_session_lost(s->session, WEFT_ETIMEDOUT, "the other side did not take its leave");
-        return;
-    }
-    wf_session_check(s->session, now, s->endpoint->controller.is_up ? 0 : WF_SESSION_GRACE_MS);
-    if (is_over(s) || wf_session_state(s->session) != WF_SESSION_OPEN)
-        return;
-    const struct wf_grant *own =
-        wf_grants_find_id(&s->endpoint->grants, &wf_session_grant(s->session)->service,
-                          s->host ? WEFT__WIRE__ROLE__ROLE_BIND : WEFT__WIRE__ROLE__ROLE_DIAL, now);
-    if (own != NULL && own->grant.expiry > s->grant_expiry &&
-        wf_session_send_grant(s->session, own->record) == WEFT_OK) {
-        s->grant_expiry = own->grant.expiry;
-        s->grant_epoch = own->grant.epoch;
     }
 }

@@ -68,6 +68,9 @@ struct weft_stream {
     uint64_t promised;      /* of the session, as counted in the endpoint */
     uint64_t grant_expiry;  /* of ours, as the other side knows it */
     uint64_t grant_epoch;   /* the same grant's */
+    struct pki_terms terms; /* the same grant's */
+    uint64_t idle_ms;       /* by both grants: without a byte of data; 0: any */
+    uint64_t active;        /* mono ms of the last byte of data; kept while idle_ms isn't 0 */
     wf_id session_id;
     weft_err err; /* how it ended */
     wf_why why;
@@ -99,8 +102,27 @@ weft_err wf_stream_open_session(weft_stream *stream, const wf_id *service, const
                                 wf_why *why);
 /* For the endpoint: resets and closes it, whatever it does. */
 void wf_stream_shut(weft_stream *stream);
+
+/* ---- standing.c */
+
+/* From now on this is the grant that the other side knows of us. */
+void wf_stream_use_grant(weft_stream *stream, const struct pki_grant *grant);
+/* It is open from now on: its limits count. */
+void wf_stream_begin(weft_stream *stream);
+/* Host: whether its service may have one session more. WEFT_EBUSY names the limit. */
+weft_err wf_stream_check_room(const weft_stream *stream, wf_why *why);
+/* A byte of data went either way. */
+void wf_stream_note_active(weft_stream *stream);
+/*
+ * Why an open session that ended with err really ended: what we know ourselves
+ * decides, whichever word of it came first, so that the answer is always the
+ * same. *why holds the words of err, and then the rule.
+ */
+weft_err wf_stream_settle(const weft_stream *stream, weft_err err, wf_why *why);
 /* For the house: looks again at what changes with time. */
 void wf_stream_look(weft_stream *stream, uint64_t now, uint64_t mono);
+/* When a rule of its grants may end it next (mono ms): look then. UINT64_MAX: none does. */
+uint64_t wf_stream_due(const weft_stream *stream, uint64_t now, uint64_t mono);
 
 /* ---- dial.c */
 

@@ -115,7 +115,8 @@ static const struct weft_listener_handler listener_handler = {on_bound, on_incom
 static void carry(struct stage *s, struct pki_identity *identity, const struct authority_node *node,
                   const wf_id *service, const char *name, Weft__Wire__Role role)
 {
-    Weft__Wire__Signed *grant = authority_grant(&s->a, node, service, name, role);
+    Weft__Wire__Signed *grant = authority_grant_bound(
+        &s->a, node, service, name, role, &s->terms[role == WEFT__WIRE__ROLE__ROLE_BIND]);
     authority_carry(identity, &identity->grants, &identity->grant_count, grant);
     wf_signed_free(grant);
 }
@@ -160,11 +161,23 @@ static void quiet(void *arg, const char *text)
 
 void stage_open(struct stage *s)
 {
+    stage_open_bound(s, NULL, NULL, "127.0.0.1");
+    stage_wait(s, 5000, s->bound == 2);
+    assert_int_equal(s->bound, 2);
+}
+
+void stage_open_bound(struct stage *s, const struct pki_terms *dialer, const struct pki_terms *host,
+                      const char *listen)
+{
     struct router_options options = {.no_controller = true};
     struct pki_identity identity;
     char text[WF_ADDRESS_TEXT];
     wf_why why = {""};
     memset(s, 0, sizeof *s);
+    if (dialer != NULL)
+        s->terms[0] = *dialer;
+    if (host != NULL)
+        s->terms[1] = *host;
     memset(&bad, 0, sizeof bad);
     wf_log_open("hostile", WF_LOG_DEBUG, WF_LOG_TEXT);
     wf_log_redirect(quiet, NULL);
@@ -180,7 +193,7 @@ void stage_open(struct stage *s)
     authority_issue(&s->a, PKI_IDENTITY, "mallory", &s->mallory);
 
     authority_identity(&s->a, &s->router_node, &identity);
-    snprintf(options.listen.host, sizeof options.listen.host, "127.0.0.1");
+    snprintf(options.listen.host, sizeof options.listen.host, "%s", listen);
     if (router_open(s->net, &identity, &options, &s->router, &why) != WEFT_OK)
         fail_msg("router: %s", why.text);
     s->address = options.listen;
@@ -199,8 +212,6 @@ void stage_open(struct stage *s)
     assert_int_equal(
         weft_listen(s->host.endpoint, "other", &listener_handler, s, &s->listeners[1], &why),
         WEFT_OK);
-    stage_wait(s, 5000, s->bound == 2);
-    assert_int_equal(s->bound, 2);
 }
 
 static void on_finished(void *arg)

@@ -43,9 +43,14 @@ struct stage {
     bool web_is_bound;
     bool finished[3];
     wf_address address; /* of the router */
+    /* What the grants for "web" and "other" are bound to, from stage_open on. */
+    struct pki_terms terms[2]; /* of the dialer, of the host */
 };
 
 void stage_open(struct stage *s);
+/* The same with grants that are bound to terms: the dialer's and the host's; NULL: to none. */
+void stage_open_bound(struct stage *s, const struct pki_terms *dialer, const struct pki_terms *host,
+                      const char *listen);
 void stage_close(struct stage *s);
 /* An endpoint of this node that carries a grant for each service and the router's record. */
 weft_endpoint *stage_endpoint(struct stage *s, const struct authority_node *node,

@@ -13,7 +13,6 @@
 #define FLOORS_BYTES_MAX (4u * 1024u * 1024u)
 /* Two services may be given per identity and name while one replaces the other. */
 #define GRANTS_MAX (4u * WF_GRANTS_PREFETCH)
-#define FLOORS_IN_HELLO 2048u
 
 void wf_grants_init(struct wf_grants *g, pki_trust *trust, const struct pki_subject *self)
 {
@@ -189,13 +188,13 @@ done:
     return err;
 }
 
-Weft__Wire__Signed *wf_grants_newest_floors(const struct wf_grants *g)
+Weft__Wire__Signed *wf_grants_newest_floors(const struct wf_grants *g, size_t room)
 {
     Weft__Wire__Signed *record = NULL;
     if (g->floors_count == 0)
         return NULL;
     const wf_buf *last = &g->floors[g->floors_count - 1];
-    if (last->len <= FLOORS_IN_HELLO)
+    if (last->len <= room)
         (void)wf_signed_decode(last->data, last->len, &record, NULL);
     return record;
 }

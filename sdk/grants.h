@@ -46,8 +46,11 @@ weft_err wf_grants_add_router(struct wf_grants *grants, const Weft__Wire__Signed
 /* *changed: something was learned. WEFT_ECONFLICT: records between are missing; ask a snapshot. */
 weft_err wf_grants_add_floors(struct wf_grants *grants, const Weft__Wire__Signed *record,
                               uint64_t now, bool *changed, wf_why *why);
-/* The newest record of floors, for a HELLO; NULL: none fits. The caller's, by wf_signed_free. */
-Weft__Wire__Signed *wf_grants_newest_floors(const struct wf_grants *grants);
+/*
+ * The newest record of floors, for a HELLO, if it has at most `room` bytes;
+ * NULL: it is larger, or there is none. The caller's, by wf_signed_free.
+ */
+Weft__Wire__Signed *wf_grants_newest_floors(const struct wf_grants *grants, size_t room);
 
 /*
  * The grant for a service by name (or by id) that is good now: not expired,

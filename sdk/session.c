@@ -426,6 +426,8 @@ void wf_session_greeted(wf_session *s, const Weft__Wire__ItemHello *item)
         wf_session_turn_away(s, err, s->why.text);
         return;
     }
+    if (err == WEFT_EREVOKED)
+        err = WEFT_EREFUSED; /* the host's credential, not ours */
     if (err == WEFT_OK && !s->host) {
         /* Now we know whom we talk to: Finished (with our certificate) and our HELLO, in one go. */
         err = put_hello(s);

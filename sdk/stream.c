@@ -24,6 +24,8 @@
 
 #define STATE(s) (1u << WF_STREAM_##s)
 
+#define HELLO_REST 128u /* of a HELLO beside grant and floors: three ids, and what is around */
+
 _Static_assert(WEFT_PIECE == WF_ITEM_DATA_FULL, "a piece fills one record, as weft.h says");
 
 static const unsigned legal_moves[] = {
@@ -437,7 +439,10 @@ weft_err wf_stream_open_session(weft_stream *s, const wf_id *service, const wf_i
                                 bool datagram, const struct wf_grant *grant, uint64_t window,
                                 wf_why *why)
 {
-    Weft__Wire__Signed *floors = wf_grants_newest_floors(&s->endpoint->grants);
+    const Weft__Wire__Signed *ours = grant->record;
+    size_t taken = ours->body.len + ours->signature.len + ours->signer.len + HELLO_REST;
+    Weft__Wire__Signed *floors = wf_grants_newest_floors(
+        &s->endpoint->grants, taken < WF_ITEM_CONTROL_MAX ? WF_ITEM_CONTROL_MAX - taken : 0);
     const struct wf_session_config config = {
         .tls = s->endpoint->tls,
         .host = s->host,

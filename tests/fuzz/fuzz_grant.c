@@ -53,6 +53,19 @@ static void offer_grant(const Weft__Wire__Signed *record)
         CHECK(role != 0 && (int)g.role == role && wf_id_equal(&g.service, &service));
         CHECK(wf_id_equal(&g.subject, &host.id) && g.expiry > FABRIC_NOW);
         CHECK(g.not_before <= FABRIC_NOW + WF_CLOCK_TOLERANCE_MS);
+        CHECK(g.terms.window_count <= WF_WINDOWS_MAX && g.terms.source_count <= WF_SOURCES_MAX);
+        CHECK(pki_terms_is_open(&g.terms, FABRIC_NOW));
+        uint64_t closes = pki_terms_closes(&g.terms, FABRIC_NOW);
+        CHECK(closes > FABRIC_NOW);
+        CHECK(closes == UINT64_MAX || !pki_terms_is_open(&g.terms, closes));
+        for (size_t i = 0; i < g.terms.source_count; i++) {
+            const struct pki_prefix *p = &g.terms.sources[i];
+            char text[PKI_PREFIX_TEXT];
+            struct pki_prefix again;
+            CHECK(pki_terms_allows(&g.terms, p->address, p->len));
+            CHECK(pki_prefix_parse(pki_prefix_text(p, text), &again, NULL) == WEFT_OK);
+            CHECK(memcmp(&again, p, sizeof again) == 0);
+        }
         CHECK(wf_name_check(g.service_name, strlen(g.service_name), "service", NULL) == WEFT_OK);
     }
 }

@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 GRANT, CHAIN, HELLO = "pki/grant.c", "pki/chain.c", "sdk/hello.c"
+TERMS, DIAL, STANDING = "pki/terms.c", "router/dial.c", "sdk/standing.c"
 ROWS = [
     ("chain: leads to our roots", [(CHAIN, "if (X509_verify_cert(ctx) != 1) {", "if (X509_verify_cert(ctx) == 7) {")]),
     ("chain: kind of the leaf", [(CHAIN, "if ((v->subject.kind & kinds) == 0) {", "if (kinds == 0) {"),
@@ -28,6 +29,17 @@ ROWS = [
     ("grant: not before", [(GRANT, "if (now + WF_CLOCK_TOLERANCE_MS < g->not_before)", "if (now_is(7))")]),
     ("grant: expiry", [(GRANT, "if (now >= g->expiry)", "if (now_is(7))")]),
     ("grant: floors", [(GRANT, "if (g->epoch < floor ||", "if (now_is(7) ||")]),
+    ("grant: windows", [(GRANT, "    weft_err err = pki_terms_check_window(&grant->terms, now, why);\n", "    weft_err err = now_is(7) ? pki_terms_check_window(&grant->terms, now, why) : WEFT_OK;\n")]),
+    ("terms: a source holds its addresses", [(TERMS, "if (t->sources[i].len == one.len && holds(&t->sources[i], one.address))", "if (t->sources[i].len == one.len)")]),
+    ("terms: IPv4 is no IPv6", [(TERMS, "if (t->sources[i].len == one.len && holds(", "if (holds(")]),
+    ("terms: when a window closes", [(TERMS, "return since < to - from + WF_CLOCK_TOLERANCE_MS;", "return since < to - from + 2 * WF_CLOCK_TOLERANCE_MS;")]),
+    ("router: source of a dial", [(DIAL, "err = pki_terms_check_source(&grant.terms, wf_link_remote(edge->link), &why);", "err = WEFT_OK;")]),
+    ("router: source of a bind", [("router/edge.c", "err = pki_terms_check_source(&bind.grant.terms, wf_link_remote(edge->link), &why);", "err = WEFT_OK;")]),
+    ("session: idle", [(STANDING, "} else if (idle != 0 && mono - s->active >= idle) {", "} else if (now_is(7)) {")]),
+    ("session: age", [(STANDING, "if (age != 0 && mono - s->started >= age) {", "if (now_is(7)) {")]),
+    ("session: the smaller limit", [(STANDING, "return a == 0 || (b != 0 && b < a) ? b : a;", "return a == 0 ? b : a;")]),
+    ("host: sessions", [(STANDING, "if (most != 0 && all >= most)", "if (now_is(7))")]),
+    ("host: sessions of one identity", [(STANDING, "if (most_each != 0 && of_it >= most_each)", "if (now_is(7))")]),
     ("HELLO: service", [(HELLO, "if (!wf_id_equal(&service, &expected->service))", "if (now_is(7))")]),
     ("HELLO: session", [(HELLO, "if (!wf_id_equal(&session, &expected->session))", "if (now_is(7))")]),
     ("HELLO: role", [(HELLO, "if (item->role != expected->role)", "if (now_is(7))")]),
@@ -37,7 +49,7 @@ ROWS = [
     ("session: acknowledged but never sent", [("sdk/flow.c", "if (ack->received > flow->sent)", "if (now_is(7))")]),
 ]
 SEAM = "static inline int now_is(int x) { static volatile int now; return now == x; }\n"
-TESTS = ("hostile_peer", "hostile_wire")
+TESTS = ("hostile_peer", "hostile_terms", "hostile_wire")
 
 
 def run(*words, **more):

@@ -449,6 +449,39 @@ static void one_identity_has_as_many_sessions_as_policy_allows_it(void **state)
     assert_true(finished);
 }
 
+/* ---- floors that come with a HELLO */
+
+static void a_hello_carries_as_many_floors_as_it_has_room_for(void **state)
+{
+    (void)state;
+    static Weft__Wire__Floor floors[230];
+    static wf_id who[230];
+    Weft__Wire__Floor *list[230];
+    bool changed = false;
+    start_bound(NULL, NULL);
+    host_calls(true);
+    for (size_t i = 0; i < 230; i++) {
+        weft__wire__floor__init(&floors[i]);
+        who[i] = wf_id_random();
+        floors[i].identity = wf_pb_id(&who[i]);
+        floors[i].service = wf_pb_id(&stage.web);
+        floors[i].role = WEFT__WIRE__ROLE__ROLE_DIAL;
+        floors[i].epoch = stage.a.now;
+        floors[i].expires = stage.a.now + 86400000;
+        list[i] = &floors[i];
+    }
+    Weft__Wire__Signed *set = authority_floors(&stage.a, 1, NULL, list, 230);
+    assert_true(set->body.len > 12000);
+    /* As from the host's own controller: the router hears nothing of it. */
+    assert_int_equal(
+        wf_grants_add_floors(&stage.host.endpoint->grants, set, stage.a.now, &changed, NULL),
+        WEFT_OK);
+    assert_true(changed);
+    assert_true(dial(0)->opened);
+    assert_int_equal(pki_floors_version(pki_trust_floors(stage.dialer.endpoint->trust)), 1);
+    wf_signed_free(set);
+}
+
 int main(void)
 {
 #define HELD(test) cmocka_unit_test_teardown(test, stop)
@@ -461,6 +494,7 @@ int main(void)
         HELD(a_router_admits_only_the_addresses_that_a_grant_is_for),
         HELD(a_router_lets_a_host_bind_only_from_its_addresses),
         HELD(sources_rest_on_the_dialers_router_alone),
+        HELD(a_hello_carries_as_many_floors_as_it_has_room_for),
         HELD(an_idle_session_is_reset_with_a_timeout_on_both_sides),
         HELD(a_session_that_is_old_enough_is_reset_by_policy),
         HELD(a_session_without_limits_stays),

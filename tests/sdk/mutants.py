@@ -47,9 +47,9 @@ MUTANTS = {
     "the bytes that TLS ignores": ("sdk/session.c", "if (!begins_right(s, data, len))", "if (!begins_right(s, data, len) && false)", HOSTILE),
     "ACK within what was sent": ("sdk/flow.c", "if (ack->received > flow->sent)", "if (false)", SESSION),
     "DATA within credit": ("sdk/flow.c", "if (len > flow->granted - flow->received)", "if (false)", SESSION),
-    "certificate of a live session": ("sdk/session.c", "pki_trust_check_again(s->trust, &s->peer, now, &s->why)", "WEFT_OK", SESSION),
+    "certificate of a live session": ("sdk/session.c", "pki_trust_check_again(s->trust, &s->peer, now, why)", "WEFT_OK", SESSION),
     "floor of a live session": ("sdk/session.c", "if (g->epoch < floor)", "if (false && floor)", SESSION),
-    "end of a live session's grant": ("sdk/session.c", "else if (now > g->expiry && now - g->expiry > WF_CLOCK_TOLERANCE_MS + grace_ms)", "else if (grace_ms == 1)", SESSION),
+    "end of a live session's grant": ("sdk/session.c", "if (err == WEFT_OK && now > g->expiry && now - g->expiry > WF_CLOCK_TOLERANCE_MS + grace_ms)", "if (grace_ms == 1)", SESSION),
 }
 # Another check stands behind these two: what the mutant lets through is refused all the same.
 BEHIND = {"certificate cut meanwhile": SESSION, "grant in the HELLO at all": SESSION}

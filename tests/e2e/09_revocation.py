@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Permission withdrawn while it is used: cut in seconds on both ends, and nobody else is; given back, it works again."""
 
+import json
 import os
 import socket
 import threading
@@ -202,6 +203,25 @@ def _(f):
     until("the proxy to be let in", lambda: attempt(port), 15)
     saw(f"enabled: a connection works {time.monotonic() - begun:.2f} s later, in the same process")
     check(gate.stop() == 0, "its end")
+
+
+@step("session cut: that one ends with 4, whoever tells first, and may be dialed again")
+def _(f):
+    for _ in range(3):
+        ann, bob = Bulk(f, "ann"), Bulk(f, "bob")
+        rows = until("the session in the list", lambda: sessions_of(f, "ann"), 10)
+        check(len(rows) == 1, rows)
+        since = f.order("session", "cut", rows[0]["id"])
+        ann.cut((UNREACHABLE,), since)
+        bob.flows()
+        bob.stop()
+        f.again("ann")
+        until("no session in the list", lambda: not sessions_of(f, "ann"), 10)
+
+
+def sessions_of(f, who):
+    rows = [json.loads(line) for line in f.admin("session", "list", "--json").out.splitlines()]
+    return [row for row in rows if row.get("dialer") == who]
 
 
 def pump(s):

@@ -398,6 +398,26 @@ static void a_session_that_is_old_enough_is_reset_by_policy(void **state)
     }
 }
 
+/* Mallory looks at nothing by herself; her grant says less than the host's. */
+static void a_host_holds_a_dialer_to_its_limits_that_holds_to_none(void **state)
+{
+    (void)state;
+    struct pki_terms loose = {.age_ms = 60000, .idle_ms = 60000};
+    static const struct pki_terms tight[] = {{.age_ms = 500}, {.idle_ms = 500}};
+    static const weft_err ends[] = {WEFT_EREFUSED, WEFT_ETIMEDOUT};
+    start_bound(NULL, &loose);
+    for (size_t i = 0; i < 2; i++) {
+        memset(&bad, 0, sizeof bad);
+        mallory_shows(&tight[i]);
+        assert_int_equal(mallory.opened, 1);
+        stage_wait(&stage, 2000, mallory.over > 0);
+        assert_int_equal(mallory.over, 1);
+        assert_int_equal(mallory.err, ends[i]);
+        mallory_close(&mallory);
+        stage_wait(&stage, 2000, stage.host.stream == NULL);
+    }
+}
+
 static void a_session_without_limits_stays(void **state)
 {
     (void)state;
@@ -497,6 +517,7 @@ int main(void)
         HELD(a_hello_carries_as_many_floors_as_it_has_room_for),
         HELD(an_idle_session_is_reset_with_a_timeout_on_both_sides),
         HELD(a_session_that_is_old_enough_is_reset_by_policy),
+        HELD(a_host_holds_a_dialer_to_its_limits_that_holds_to_none),
         HELD(a_session_without_limits_stays),
         HELD(a_host_takes_as_many_sessions_as_policy_allows),
         HELD(one_identity_has_as_many_sessions_as_policy_allows_it),

@@ -340,7 +340,7 @@ struct terminator *binds_choose(struct binds *binds, const wf_id *service_id, co
         struct terminator *t = wf_container_of(n, struct terminator, in_service);
         uint32_t far;
 
-        if (t->bind.expiry <= now)
+        if (t->bind.expiry <= now || !pki_terms_is_open(&t->bind.grant.terms, now))
             continue;
         if (instance != NULL && !wf_id_equal(instance, &t->bind.instance))
             continue;

@@ -208,6 +208,7 @@ def _(f):
 @step("session cut: that one ends with 4, whoever tells first, and may be dialed again")
 def _(f):
     for _ in range(3):
+        until("no session in the list", lambda: not sessions_of(f, "ann"), 10)
         ann, bob = Bulk(f, "ann"), Bulk(f, "bob")
         rows = until("the session in the list", lambda: sessions_of(f, "ann"), 10)
         check(len(rows) == 1, rows)
@@ -216,7 +217,6 @@ def _(f):
         bob.flows()
         bob.stop()
         f.again("ann")
-        until("no session in the list", lambda: not sessions_of(f, "ann"), 10)
 
 
 def sessions_of(f, who):

@@ -139,7 +139,7 @@ def _(f):
     since = f.order("disallow", "ann", "dial", "pipe")
     ann.cut((POLICY,), since)
     # Ours, if the revocations reach us first; else the host's word for it.
-    words = ("cut: the permission to dial pipe was withdrawn", "the other side reset the stream: cut: the permission was withdrawn")
+    words = ("cut: the permission to dial pipe was withdrawn", "the other side reset the stream: cut: the permission of ann to dial pipe was withdrawn")
     check(any(word in ann.process.said() for word in words), ann.process.said())
     done = f.dial("ann")
     check(done.code == POLICY, done)

@@ -317,8 +317,9 @@ static void head_is_whole(struct h2 *h, wf_http_exchange *x, bool bodiless)
 {
     if (x->stage != WF_HTTP_TAKING)
         return;
-    if (put_pseudo(h, x) != WEFT_OK) {
-        refuse(h, x, 431);
+    weft_err err = put_pseudo(h, x);
+    if (err != WEFT_OK) {
+        refuse(h, x, err == WEFT_ELIMIT ? 431 : 503);
         return;
     }
     unsigned status = judge_head(h, x);

@@ -180,6 +180,7 @@ GOOD1 = {
     "1.0 without Host": (1, get(line=b"GET /echo HTTP/1.0", host=None)),
     "1.0 that stays": (2, get(b"Connection: keep-alive", line=b"GET /echo HTTP/1.0") + get(line=b"GET /echo HTTP/1.0")),
     "a body": (1, post(b"Content-Length: 5", body=b"hello")),
+    "a body that is sent back": (1, post(b"Content-Length: 5", body=b"hello", line=b"POST /mirror HTTP/1.1")),
     "an empty body": (1, post(b"Content-Length: 0")),
     "chunks": (1, CHUNKED + b"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"),
     "chunks with extensions": (1, CHUNKED + b"2;a=b\r\nhe\r\n00;x\r\n\r\n"),
@@ -393,6 +394,9 @@ GOOD2 = {
         headers(block((b":path", b"/"), (b":authority", b"localhost"), (b":scheme", b"https"), (b":method", b"GET")))
     ),
     "a body": upload(),
+    "a body that is sent back": h2(
+        headers(request(b"POST", b"/mirror"), END_HEADERS), frame(DATA, END_STREAM, 1, b"hello")
+    ),
     "a body with its length": upload((b"content-length", b"5")),
     "a body and its end apart": upload(body=[b"hel", b"lo", b""]),
     "an empty body": upload(body=[b""]),

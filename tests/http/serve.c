@@ -7,6 +7,7 @@
  * "PORT <n>" and serves until its standard input ends.
  *
  *     /echo        the body, and what was understood of the request
+ *     /mirror      the body alone
  *     /bytes?N     N bytes
  *     /later?MS    answers then
  *     /counters    what the server counted, and the memory of this process
@@ -98,6 +99,10 @@ static void on_request(void *arg, wf_http_exchange *x, const struct wf_http_requ
 {
     wf_buf out;
     wf_buf_init(&out, 64u * 1024 * 1024);
+    if (is(r->path, "/mirror")) { /* an answer made of the request itself */
+        answer(x, 200, r->body);
+        return;
+    }
     if (is(r->path, "/later")) {
         struct later *l = calloc(1, sizeof *l);
         must(l != NULL && uv_timer_init(arg, &l->timer) == 0, "timer");

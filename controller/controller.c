@@ -1,4 +1,5 @@
 #include "controller/controller.h"
+#include "controller/backup.h"
 #include "controller/operation.h"
 #include "controller/peer.h"
 #include "proto/base/clock.h"
@@ -43,6 +44,7 @@ weft_err controller_init_sealed(struct controller *c, const char *dir, const cha
     err = home_open_sealed(dir, seal_key, &c->home, why);
     if (err != WEFT_OK)
         return err;
+    backup_sweep(dir);
     c->quotas = wf_map_new(QUOTAS_MAX);
     if (c->quotas == NULL) {
         controller_fini(c);
@@ -68,6 +70,7 @@ void controller_fini(struct controller *c)
     logins_fini(&c->logins);
     turn_fini(&c->turn);
     wf_quota_free(c->quotas);
+    backup_free(c->backup); /* before the store that it copies */
     home_close(&c->home);
 }
 
@@ -154,6 +157,10 @@ weft_err controller_look_after(struct controller *c, uint64_t now, bool *leaf_re
     weft_err err;
 
     *leaf_renewed = false;
+    if (backup_is_idle(c->backup, now)) {
+        backup_free(c->backup);
+        c->backup = NULL;
+    }
     err = store_begin(c->home.store);
     if (err == WEFT_OK)
         err = operation_note_left_out(c, now);

@@ -43,6 +43,7 @@ struct controller {
     bool checkpoint_unshown;      /* routers haven't seen the newest one */
     uint64_t behind;              /* the longest log that a router remembered */
     struct jwks *jwks;            /* owned by who runs the loop; NULL: nothing is fetched */
+    struct backup *backup;        /* owned; NULL: none (backup.h) */
     bool draining;                /* no new links, no new calls */
 };
 

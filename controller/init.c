@@ -372,8 +372,7 @@ static weft_err make_all(char *dir, const struct init_config *config, const char
     return err;
 }
 
-/* Ours alone: one level of plain files. */
-static void remove_folder(const char *dir)
+void init_remove_folder(const char *dir)
 {
     DIR *d = opendir(dir);
     const struct dirent *entry;
@@ -385,7 +384,7 @@ static void remove_folder(const char *dir)
     (void)rmdir(dir);
 }
 
-static weft_err sync_folder(const char *dir)
+weft_err init_sync_folder(const char *dir)
 {
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     weft_err err = fd >= 0 && fsync(fd) == 0 ? WEFT_OK : WEFT_EIO;
@@ -452,17 +451,17 @@ weft_err init_home(const struct init_config *given, wf_why *why)
     if (err == WEFT_OK)
         err = populate(fresh, config.seal_key, admin, why);
     if (err == WEFT_OK)
-        err = sync_folder(fresh);
+        err = init_sync_folder(fresh);
     /* rename replaces an empty folder that appeared meanwhile, and nothing else. */
     if (err == WEFT_OK && rename(fresh, config.dir) != 0)
         err = wf_fail(why, WEFT_EIO, "%s: can't be put in place: %s", config.dir, strerror(errno));
     if (err != WEFT_OK) {
-        remove_folder(fresh);
+        init_remove_folder(fresh);
         if (config.admin_out != NULL)
             (void)unlink(config.admin_out);
         goto out;
     }
-    (void)sync_folder(parent);
+    (void)init_sync_folder(parent);
 out:
     if (err != WEFT_OK && why != NULL && why->text[0] == '\0')
         wf_fail(why, err, "%s: %s", config.dir, weft_err_sentence(err));

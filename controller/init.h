@@ -26,4 +26,8 @@ weft_err init_home(const struct init_config *config, wf_why *why);
  */
 weft_err init_admin(struct home *home, const char *name, const char *path, wf_why *why);
 
+/* Folders in the making. Removes one level of plain files and the folder. */
+void init_remove_folder(const char *dir);
+weft_err init_sync_folder(const char *dir);
+
 #endif

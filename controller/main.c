@@ -1,5 +1,6 @@
 /* weft-controller: identities, policy, enrollment. docs/cli.md. */
 #include "controller/api_cert.h"
+#include "controller/backup.h"
 #include "controller/controller.h"
 #include "controller/init.h"
 #include "controller/unlock.h"
@@ -297,6 +298,25 @@ static const struct wf_option audit_verify_options[] = {
     {"bundle", WF_OPTION_TEXT, "FILE", "the trust bundle, instead of the home's"},
     {NULL, WF_OPTION_FLAG, NULL, NULL},
 };
+static weft_err run_restore(const struct wf_call_line *line, wf_why *why)
+{
+    const char *dir, *from = wf_line_text(line, "from");
+    weft_err err = need_home(line, &dir, why);
+
+    if (err == WEFT_OK && from == NULL)
+        err = wf_fail(why, WEFT_EUSAGE, "--from DIR is needed: the folder that weft backup made");
+    if (err == WEFT_OK)
+        err = backup_restore(from, dir, wf_line_text(line, "seal-key"), why);
+    if (err != WEFT_OK)
+        return err;
+    printf("restored %s from %s\n", dir, from);
+    say_seal(dir);
+    printf("what was made since the backup is lost; what was withdrawn comes back from the first "
+           "router that links\n");
+    printf("next: weft-controller run --home %s\n", dir);
+    return WEFT_OK;
+}
+
 static const struct wf_option init_options[] = {
     {"home", WF_OPTION_TEXT, "DIR", "the folder to make"},
     {"domain", WF_OPTION_TEXT, "TD", "the trust domain (weft.internal)"},
@@ -336,6 +356,13 @@ static const struct wf_option seal_options[] = {
     {NULL, WF_OPTION_FLAG, NULL, NULL},
 };
 
+static const struct wf_option restore_options[] = {
+    {"home", WF_OPTION_TEXT, "DIR", "the folder to make"},
+    {"from", WF_OPTION_TEXT, "DIR", "the folder that weft backup made"},
+    {"seal-key", WF_OPTION_TEXT, "SOURCE", "where the seal key is now (where the backup says)"},
+    {NULL, WF_OPTION_FLAG, NULL, NULL},
+};
+
 static const struct wf_command commands[] = {
     {"init", "--home DIR", "make a fabric: authorities, keys, store, the first administrator",
      "weft-controller init --home /var/lib/weft-controller --address fabric.example.com:9338",
@@ -354,6 +381,10 @@ static const struct wf_command commands[] = {
     {"audit-verify", "--home DIR", "verify the audit log of a stopped controller, or of a copy",
      "weft-controller audit-verify --home /mnt/backup/weft-controller", audit_verify_options, 0, 0,
      run_audit_verify},
+    {"restore", "--home DIR --from DIR", "make a home from a backup",
+     "weft-controller restore --home /var/lib/weft-controller --from /backup/monday "
+     "--seal-key file:/etc/weft/seal.key",
+     restore_options, 0, 0, run_restore},
     {NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},
 };
 

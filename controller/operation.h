@@ -176,5 +176,9 @@ weft_err op_audit_checkpoints(struct call *call, struct args *args);
 weft_err op_audit_prove(struct call *call, struct args *args);
 weft_err op_login(struct call *call, struct args *args);
 weft_err op_status(struct call *call, struct args *args);
+weft_err op_backup_begin(struct call *call, struct args *args);
+weft_err op_backup_status(struct call *call, struct args *args);
+weft_err op_backup_read(struct call *call, struct args *args);
+weft_err op_backup_end(struct call *call, struct args *args);
 
 #endif

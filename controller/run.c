@@ -11,6 +11,7 @@
  * - The address is taken, the home is in use, a key is missing: one line, nothing was started.
  */
 #include "controller/api.h"
+#include "controller/backup.h"
 #include "controller/jwks.h"
 #include "controller/operation.h"
 #include "controller/peer.h"
@@ -31,7 +32,7 @@ struct program {
     struct controller c;
     uv_loop_t loop;
     uv_check_t turn_end;
-    uv_timer_t look_after, sweep, checkpoint;
+    uv_timer_t look_after, sweep, checkpoint, backup;
     wf_net *net;
     pki_tls_ctx *tls;
     wf_listener *listener;
@@ -60,6 +61,7 @@ static void stop(struct program *p)
     uv_close((uv_handle_t *)&p->look_after, NULL);
     uv_close((uv_handle_t *)&p->sweep, NULL);
     uv_close((uv_handle_t *)&p->checkpoint, NULL);
+    uv_close((uv_handle_t *)&p->backup, NULL);
     if (p->listener != NULL)
         wf_listener_close(p->listener);
     if (p->metrics != NULL)
@@ -118,9 +120,22 @@ static void on_checkpoint(uv_timer_t *timer)
     end_turn(wf_container_of(timer, struct program, checkpoint));
 }
 
+/* A piece of a backup, and then whoever waits: the loop never stalls for all of it. */
+static void on_backup(uv_timer_t *timer)
+{
+    struct program *p = wf_container_of(timer, struct program, backup);
+
+    if (!backup_step(p->c.backup, &p->c.home))
+        uv_timer_stop(timer);
+}
+
 static void on_turn_end(uv_check_t *check)
 {
-    end_turn(wf_container_of(check, struct program, turn_end));
+    struct program *p = wf_container_of(check, struct program, turn_end);
+
+    end_turn(p);
+    if (backup_is_busy(p->c.backup) && !p->stopping && !uv_is_active((uv_handle_t *)&p->backup))
+        uv_timer_start(&p->backup, on_backup, 1, 2);
 }
 
 static void on_look_after(uv_timer_t *timer)
@@ -329,6 +344,7 @@ weft_err controller_run(const struct controller_run *run, wf_why *why)
     uv_timer_init(&p->loop, &p->look_after);
     uv_timer_init(&p->loop, &p->sweep);
     uv_timer_init(&p->loop, &p->checkpoint);
+    uv_timer_init(&p->loop, &p->backup);
     uv_check_start(&p->turn_end, on_turn_end);
     uv_timer_start(&p->look_after, on_look_after, LOOK_AFTER_MS, LOOK_AFTER_MS);
     err = jwks_open(&p->loop, &p->c, &p->c.jwks);

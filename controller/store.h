@@ -364,4 +364,16 @@ weft_err store_checkpoint_each(store *s, uint64_t first, store_checkpoint_fn row
 /* The largest. WEFT_ENOTFOUND. */
 weft_err store_checkpoint_last(store *s, uint64_t *size, wf_buf *encoded);
 
+/* ---- a copy, while the store is in use (store_copy.c) */
+
+typedef struct store_copy store_copy;
+
+/* Into an empty file that is there already. The store must outlive the copy. WEFT_EIO, WEFT_ENOMEM.
+ */
+weft_err store_copy_open(store *s, const char *path, store_copy **out, wf_why *why);
+/* Copies so many pages more, outside of a transaction; *done: the file is the store of this moment.
+ */
+weft_err store_copy_step(store_copy *copy, unsigned pages, bool *done, wf_why *why);
+void store_copy_close(store_copy *copy); /* NULL is fine */
+
 #endif

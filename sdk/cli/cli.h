@@ -18,6 +18,7 @@ weft_err cli_dial(const struct wf_call_line *line, wf_why *why);       /* dial.c
 weft_err cli_status(const struct wf_call_line *line, wf_why *why);     /* status.c */
 weft_err cli_doctor(const struct wf_call_line *line, wf_why *why);     /* doctor.c */
 weft_err cli_apply(const struct wf_call_line *line, wf_why *why);      /* apply.c */
+weft_err cli_backup(const struct wf_call_line *line, wf_why *why);     /* backup.c */
 weft_err cli_quickstart(const struct wf_call_line *line, wf_why *why); /* quickstart.c */
 extern const struct wf_option cli_enroll_options[], cli_renew_options[], cli_post_options[],
     cli_dial_options[], cli_status_options[], cli_quickstart_options[], cli_login_options[],

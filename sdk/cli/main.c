@@ -23,6 +23,8 @@ static const struct wf_command everyday[] = {
      "weft apply -f fabric.yaml --dry-run", cli_apply_options, 0, 0, cli_apply},
     {"login", "[HOST:PORT]", "remembers the controller and the administrator's identity",
      "weft login 127.0.0.1:9338 --identity admin.json", cli_login_options, 0, 1, cli_login},
+    {"backup", "DIR", "a copy of the controller's home, made while it runs", "weft backup monday",
+     cli_no_options, 1, 1, cli_backup},
 };
 
 static const struct wf_option common[] = {

@@ -50,17 +50,17 @@ class Keys(Fabric):
     def deliver(self, service, identity, env=None):
         return self.post(service, "/", identity, "--data", "x", env=env)
 
-    def whole_path(self, word, host_args, dial_args, env=None):
+    def whole_path(self, word, host_args, dial_args, env=None):  # env: the dialer's
         """A host and a dialer with such keys: bound, dialed, renewed, and delivered again."""
         service = f"s-{word}"
         self.admin("service", "create", service)
-        host, done = self.identity(f"{word}-host", *host_args, env=env)
+        host, done = self.identity(f"{word}-host", *host_args)
         check(done.code == OK, done)
         dial, done = self.identity(f"{word}-dial", *dial_args, env=env)
         check(done.code == OK, done)
         self.admin("allow", f"{word}-host", "bind", service)
         self.admin("allow", f"{word}-dial", "dial", service)
-        tunneler = self.start(f"t-{word}", "weft-tunneler", "host", f"{service}=127.0.0.1:{self.web.port}", "--identity", host, env=env)
+        tunneler = self.start(f"t-{word}", "weft-tunneler", "host", f"{service}=127.0.0.1:{self.web.port}", "--identity", host)
         tunneler.says(f"{service} is bound on ")
         done = self.deliver(service, dial, env)
         check(done.code == OK and done.out == "hello\n", done)
@@ -142,10 +142,6 @@ def _(fabric):
     done = fabric.deliver(service, dial, {"WEFT_KEY_PASSPHRASE_FILE": wrong})
     check(done.code == CREDENTIAL and "passphrase" in done.error, done)
     saw(done.error)
-    os.chmod(passphrase, 0o644)
-    done = fabric.deliver(service, dial, env)
-    check(done.code == CREDENTIAL, done)
-    os.chmod(passphrase, 0o600)
     tunneler.stop()
 
 
@@ -218,6 +214,8 @@ def _(fabric):
 def _(fabric):
     if MODULE is None:
         raise Skip("there is no softhsm2")
+    ready = lambda: fabric.deliver("s-hsm256", fabric.path("hsm256-dial.json")).code == OK  # noqa: E731
+    until("the host to be bound to the router that was restarted", ready, pause=0.5)
     shutil.move(fabric.path("tokens"), fabric.path("away"))
     os.mkdir(fabric.path("tokens"))
     done = fabric.deliver("s-hsm256", fabric.path("hsm256-dial.json"))
@@ -225,9 +223,8 @@ def _(fabric):
     saw(done.error)
     shutil.rmtree(fabric.path("tokens"))
     shutil.move(fabric.path("away"), fabric.path("tokens"))
-    done = fabric.deliver("s-hsm256", fabric.path("hsm256-dial.json"))
-    check(done.code == OK, done)
-    check(fabric.processes[-1] is not None and all(p.running() for p in fabric.processes if p.name in ("t-hsm256", "r-token")), "a program died")
+    until("a delivery", ready, pause=0.5)
+    check(all(p.running() for p in fabric.processes if p.name in ("t-hsm256", "r-token")), "a program died")
 
 
 main(Keys)

@@ -101,7 +101,7 @@ static const struct operation table[] = {
     LOOK("audit.prove", KIND_AUDIT, op_audit_prove),
     ACT_ONLY("login", KIND_ANY, op_login),
     LOOK("status", KIND_ANY, op_status),
-    {"backup.begin", WHO_ADMIN, KIND_FULL, KIND_ACT_ONLY, NULL, op_backup_begin},
+    {"backup.begin", WHO_ADMIN, KIND_FULL, KIND_ACT_ONLY, AUDIT_ADMIN, NULL, op_backup_begin},
     LOOK("backup.status", KIND_FULL, op_backup_status),
     LOOK("backup.read", KIND_FULL, op_backup_read),
     LOOK("backup.end", KIND_FULL, op_backup_end),

@@ -262,14 +262,13 @@ static weft_err fill_defaults(struct ask *a)
 
 /* ---- answering */
 
-/* Where it is and which version that is, from the result's id and name. */
+/* Where it is and which version that is, from the result's name. */
 static void add_address(struct ask *a, bool is_created)
 {
     const struct api_route *route = a->match.route;
     json_t *object = json_loadb((const char *)a->reply->body.data, a->reply->body.len, 0, NULL);
-    const char *id = json_string_value(json_object_get(object, "id"));
     const char *name = json_string_value(json_object_get(object, "name"));
-    json_t *args = id != NULL ? json_pack("{ss}", "id", id) : NULL;
+    json_t *args = name != NULL ? json_pack("{ss}", "name", name) : NULL;
     wf_buf shown;
 
     wf_buf_init(&shown, API_BODY_MAX);

@@ -51,6 +51,13 @@
         .method = "POST", .path = where, .operation = name, .has_body = true                       \
     }
 
+/* Authorities and issuers go by name alone. */
+#define VOUCHER(verb, where, noun, word, parameters, takes_body)                                   \
+    {                                                                                              \
+        .method = verb, .path = where, .operation = noun "." word, .query = parameters,            \
+        .variable = "name", .show = noun ".show", .has_body = takes_body                           \
+    }
+
 static const struct api_route table[] = {
     {.method = "GET", .path = "/v1/openapi.json"},
     LOOK("/v1/status", "status", NULL),
@@ -104,6 +111,30 @@ static const struct api_route table[] = {
      .operation = "session.cut",
      .variable = "id",
      .has_body = true},
+    LOOK("/v1/audit", "audit.list", "after limit"),
+    LOOK("/v1/audit/checkpoints", "audit.checkpoints", "after"),
+    LOOK("/v1/audit/proof", "audit.prove", "seq"),
+    THINGS("/v1/cas", "ca", ""),
+    {.method = "POST",
+     .path = "/v1/cas",
+     .operation = "ca.add",
+     .show = "ca.show",
+     .has_body = true,
+     .is_created = true},
+    VOUCHER("GET", "/v1/cas/{which}", "ca", "show", NULL, false),
+    VOUCHER("DELETE", "/v1/cas/{which}", "ca", "remove", "dry_run", false),
+    VOUCHER("POST", "/v1/cas/{which}/token", "ca", "token", NULL, true),
+    VOUCHER("POST", "/v1/cas/{which}/verify", "ca", "verify", NULL, true),
+    THINGS("/v1/oidc", "oidc", ""),
+    {.method = "POST",
+     .path = "/v1/oidc",
+     .operation = "oidc.add",
+     .show = "oidc.show",
+     .has_body = true,
+     .is_created = true},
+    VOUCHER("GET", "/v1/oidc/{which}", "oidc", "show", NULL, false),
+    VOUCHER("DELETE", "/v1/oidc/{which}", "oidc", "remove", "dry_run", false),
+    VOUCHER("POST", "/v1/oidc/{which}/token", "oidc", "token", NULL, true),
     LOOK("/v1/explain", "explain", "identity service type at from os os_version arch"),
     DO("/v1/allow", "allow"),
     DO("/v1/disallow", "disallow"),
@@ -247,6 +278,13 @@ static weft_err put_number(json_t *args, const char *key, const char *text, wf_w
     return json_object_set_new(args, key, json_integer(number)) == 0 ? WEFT_OK : WEFT_ENOMEM;
 }
 
+/* Names are looked behind, but of the audit log numbers. */
+static bool is_number(const struct api_route *route, const char *key)
+{
+    return strcmp(key, "limit") == 0 || strcmp(key, "seq") == 0 ||
+           (strcmp(key, "after") == 0 && strncmp(route->operation, "audit.", 6) == 0);
+}
+
 weft_err api_route_query(const struct api_route *route, wf_span query, json_t *args, wf_why *why)
 {
     while (query.len > 0) {
@@ -267,7 +305,7 @@ weft_err api_route_query(const struct api_route *route, wf_span query, json_t *a
         else if (strcmp(key, "dry_run") == 0)
             err = json_object_set_new(args, key, json_boolean(text[0] == 't')) == 0 ? WEFT_OK
                                                                                     : WEFT_ENOMEM;
-        else if (strcmp(key, "limit") == 0)
+        else if (is_number(route, key))
             err = put_number(args, key, text, why);
         else if (json_object_set_new(args, key, json_string(text)) != 0)
             err = WEFT_ENOMEM;

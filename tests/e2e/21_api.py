@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The HTTPS API against its document, what is refused, administrators with less than full rights, and weft apply."""
 
+import base64
 import http.client
 import itertools
 import json
@@ -217,6 +218,52 @@ def _(fabric):
             check(talk.recv(1) == b"", "the session goes on")
         except ConnectionError:
             pass
+
+
+@step("authorities, issuers and the audit log over HTTPS")
+def _(fabric):
+    api = fabric.admin_client
+    key, cert = fabric.path("acme.key"), fabric.path("acme.pem")
+    fabric.must("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", cert,
+                "-subj", "/CN=Acme", "-days", "30", "-addext", "keyUsage=critical,keyCertSign,cRLSign")  # fmt: skip
+    certificate = base64.b64encode(open(cert, "rb").read()).decode()
+    body = {"name": "acme", "certificate": certificate, "auto": True}
+    api.call("ca.add", body={**body, "dry_run": True}, expect=200)
+    made = api.call("ca.add", body=body, expect=201)
+    check(made.headers["location"] == "/v1/cas/acme" and made.json["state"] == "unverified", made)
+    api.call("ca.add", body=body, expect=409)
+    api.call("ca.token", "acme", body={}, expect=409)
+    challenge = fabric.write("challenge", made.json["challenge"])
+    fabric.must("openssl", "dgst", "-sha256", "-sign", key, "-out", fabric.path("signature"), challenge)
+    signature = base64.b64encode(open(fabric.path("signature"), "rb").read()).decode()
+    api.call("ca.verify", "acme", body={"signature": base64.b64encode(b"no").decode()}, headers={"If-Match": "*"}, expect=None)
+    check(api.call("ca.verify", "acme", body={"signature": signature}, expect=200).json["state"] == "verified")
+    check(api.call("ca.token", "acme", body={"token_life_s": 60}, expect=200).json["token"])
+    jwk = {"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": "k", "x": base64.urlsafe_b64encode(b"\x01" * 32).decode().rstrip("=")}
+    fabric.must("openssl", "genpkey", "-algorithm", "ed25519", "-out", fabric.path("ed.key"))
+    der = fabric.run("openssl", "pkey", "-in", fabric.path("ed.key"), "-pubout", "-outform", "DER", text=False).out
+    jwk["x"] = base64.urlsafe_b64encode(der[-32:]).decode().rstrip("=")
+    jwks = base64.b64encode(json.dumps({"keys": [jwk]}).encode()).decode()
+    body = {"name": "git", "issuer": "https://issuer.example", "audience": "weft", "jwks": jwks, "claims": ["repository == acme/web"]}
+    api.call("oidc.add", body={**body, "dry_run": True}, expect=200)
+    api.call("oidc.add", body=body, expect=201)
+    api.call("oidc.add", body=body, expect=409)
+    check(api.call("oidc.token", "git", body={}, expect=200).json["token"])
+    for noun, name in (("ca", "acme"), ("oidc", "git")):
+        shown = api.call(f"{noun}.show", name, expect=200)
+        api.call(f"{noun}.show", name, headers={"If-None-Match": shown.headers["etag"]}, expect=304)
+        check(api.call(f"{noun}.list", query={"prefix": name}, expect=200).json["items"] == [shown.json])
+        api.call(f"{noun}.remove", name, query={"dry_run": "true"}, expect=200)
+        api.call(f"{noun}.remove", name, expect=200)
+        for verb in ("show", "remove"):
+            api.call(f"{noun}.{verb}", name, expect=404)
+        api.call(f"{noun}.token", name, body={}, expect=404)
+    api.call("ca.verify", "acme", body={"signature": signature}, expect=404)
+    entries = api.call("audit.list", query={"limit": 5}, expect=200).json
+    check(len(entries["items"]) == 5 and b"ca.remove" in b"".join(base64.b64decode(e["bytes"]) for e in api.call("audit.list", query={"after": 1, "limit": 500}, expect=200).json["items"]), entries)
+    until("a checkpoint", lambda: api.call("audit.checkpoints", query={"after": 0}, expect=200).json["items"])
+    until("a proof", lambda: api.call("audit.prove", query={"seq": 3}).status == 200)
+    api.call("audit.prove", query={"seq": 999999}, expect=404)
 
 
 @step("paging and filters give everything once, and what was asked for alone")

@@ -432,6 +432,55 @@ const struct catalog_rule *catalog_allows(const struct catalog *c,
     return best;
 }
 
+weft_err catalog_mine(const struct catalog *c, const struct policy_thing *identity,
+                      const struct policy_facts *facts, struct catalog_mine *out)
+{
+    const struct condition_row *row;
+    struct catalog_candidates some;
+
+    assert(c->loaded);
+    *out = (struct catalog_mine){.rules = NULL};
+    catalog_index_find(&c->by_identity, identity, &some);
+    if (identity->disabled || some.total == 0)
+        return WEFT_OK;
+    out->rules = malloc(some.total * sizeof *out->rules);
+    if (out->rules == NULL)
+        return WEFT_ENOMEM;
+    for (size_t i = 0; i < some.count; i++)
+        for (size_t k = 0; k < some.lists[i]->count; k++) {
+            const struct catalog_rule *rule = some.lists[i]->rules[k];
+
+            if (policy_roles_match(&rule->rule.identities, rule->rule.semantic, identity) &&
+                (rule->rule.conditions == NULL ||
+                 conditions_check(rule->rule.conditions, facts, &row) == CONDITION_HOLDS))
+                out->rules[out->count++] = rule;
+        }
+    return WEFT_OK;
+}
+
+const struct catalog_rule *catalog_mine_allows(const struct catalog_mine *mine,
+                                               const struct catalog_service *service,
+                                               enum policy_type type)
+{
+    const struct catalog_rule *best = NULL;
+
+    for (size_t i = 0; i < mine->count; i++) {
+        const struct policy_rule *rule = &mine->rules[i]->rule;
+
+        if (rule->type == type &&
+            policy_roles_match(&rule->services, rule->semantic, &service->thing) &&
+            policy_prefer(best != NULL ? &best->rule : NULL, rule) == rule)
+            best = mine->rules[i];
+    }
+    return best;
+}
+
+void catalog_mine_free(struct catalog_mine *mine)
+{
+    free(mine->rules);
+    mine->rules = NULL;
+}
+
 const struct catalog_rule *catalog_stands(const struct catalog *c,
                                           const struct policy_thing *identity,
                                           const struct catalog_service *service,

@@ -75,6 +75,20 @@ const struct catalog_rule *catalog_allows(const struct catalog *catalog,
                                           const struct policy_thing *identity,
                                           const struct catalog_service *service,
                                           enum policy_type type, const struct policy_facts *facts);
+/*
+ * catalog_allows for one identity and many services: the rules that match the
+ * identity, and whose conditions hold, are found once. Valid as long as they are.
+ */
+struct catalog_mine {
+    const struct catalog_rule **rules; /* owned */
+    size_t count;
+};
+weft_err catalog_mine(const struct catalog *catalog, const struct policy_thing *identity,
+                      const struct policy_facts *facts, struct catalog_mine *out);
+const struct catalog_rule *catalog_mine_allows(const struct catalog_mine *mine,
+                                               const struct catalog_service *service,
+                                               enum policy_type type);
+void catalog_mine_free(struct catalog_mine *mine);
 /* A rule that fits by roles and asks for exactly this, or for nothing. NULL: none. */
 const struct catalog_rule *catalog_stands(const struct catalog *catalog,
                                           const struct policy_thing *identity,

@@ -101,15 +101,14 @@ static weft_err grant_one(struct granting *g, const struct catalog_service *serv
 }
 
 /* Both roles that policy allows; *any says whether there was one. */
-static weft_err grant_service(struct granting *g, const struct catalog_service *service, bool *any)
+static weft_err grant_service(struct granting *g, const struct catalog_mine *mine,
+                              const struct catalog_service *service, bool *any)
 {
-    const struct catalog *catalog = &g->call->c->catalog;
     weft_err err = WEFT_OK;
 
     *any = false;
     for (enum policy_type type = POLICY_DIAL; err == WEFT_OK && type <= POLICY_BIND; type++) {
-        const struct catalog_rule *rule =
-            catalog_allows(catalog, &g->thing, service, type, &g->facts);
+        const struct catalog_rule *rule = catalog_mine_allows(mine, service, type);
 
         if (rule != NULL) {
             *any = true;
@@ -138,7 +137,8 @@ static void explain_to_log(struct granting *g, const char *name,
             decision.rule != NULL ? decision.rule->name : "");
 }
 
-static weft_err grant_named(struct granting *g, const Weft__Wire__GrantsCall *ask, bool *refused)
+static weft_err grant_named(struct granting *g, const struct catalog_mine *mine,
+                            const Weft__Wire__GrantsCall *ask, bool *refused)
 {
     const struct catalog *catalog = &g->call->c->catalog;
     weft_err err = WEFT_OK;
@@ -148,7 +148,7 @@ static weft_err grant_named(struct granting *g, const Weft__Wire__GrantsCall *as
         bool any = false;
 
         if (service != NULL)
-            err = grant_service(g, service, &any);
+            err = grant_service(g, mine, service, &any);
         if (err == WEFT_OK && !any) {
             *refused = true;
             explain_to_log(g, ask->services[i], service);
@@ -157,14 +157,14 @@ static weft_err grant_named(struct granting *g, const Weft__Wire__GrantsCall *as
     return err;
 }
 
-static weft_err grant_all(struct granting *g)
+static weft_err grant_all(struct granting *g, const struct catalog_mine *mine)
 {
     const struct catalog *catalog = &g->call->c->catalog;
     weft_err err = WEFT_OK;
     bool any;
 
     for (size_t i = 0; err == WEFT_OK && i < catalog->service_count && !g->full; i++)
-        err = grant_service(g, catalog->services[i], &any);
+        err = grant_service(g, mine, catalog->services[i], &any);
     return err;
 }
 
@@ -201,6 +201,7 @@ weft_err op_grants(struct call *call)
 {
     struct controller *c = call->c;
     struct granting g = {.call = call};
+    struct catalog_mine mine = {.rules = NULL};
     Weft__Wire__GrantsCall *ask = NULL;
     struct store_node node;
     bool refused = false;
@@ -235,13 +236,16 @@ weft_err op_grants(struct call *call)
     if (err == WEFT_OK)
         err = call_put_floors(call, 3, call->floors_version, FLOORS_BUDGET);
     if (err == WEFT_OK)
-        err = ask->n_services > 0 ? grant_named(&g, ask, &refused) : grant_all(&g);
+        err = catalog_mine(&c->catalog, &g.thing, &g.facts, &mine);
+    if (err == WEFT_OK)
+        err = ask->n_services > 0 ? grant_named(&g, &mine, ask, &refused) : grant_all(&g, &mine);
     if (err == WEFT_OK && refused)
         err = put_refusal(call);
     if (err == WEFT_OK && c->home.log->newest.len > 0)
         err = call_put_field(&call->result, 7,
                              wf_span_of(c->home.log->newest.data, c->home.log->newest.len));
 out:
+    catalog_mine_free(&mine);
     wf_grants_call_free(ask);
     return err;
 }

@@ -240,6 +240,17 @@ static void measure_enrollments(struct person *people, unsigned count)
     say("enrollments_one_by_one_per_s", count / seconds_since(start));
 }
 
+static uint64_t grants;
+
+static void count_grants(wf_span result)
+{
+    static Weft__Wire__GrantsResult *decoded;
+
+    assert_int_equal(wf_grants_result_decode(result.data, result.len, &decoded, NULL), WEFT_OK);
+    grants += decoded->n_grants;
+    wf_grants_result_free(decoded);
+}
+
 static void on_granted(void *arg, weft_err code, const char *reason, wf_span result)
 {
     struct asking *a = arg;
@@ -247,6 +258,7 @@ static void on_granted(void *arg, weft_err code, const char *reason, wf_span res
     if (code != WEFT_OK || result.len < 100)
         fail_msg("%s", reason);
     ++*a->done;
+    count_grants(result);
     if (a->left-- > 0)
         assert_int_equal(
             wf_link_call(a->line->link, "grants", wf_span_of("", 0), 60000, on_granted, a),
@@ -270,6 +282,7 @@ static void measure_grants(struct line *lines)
     while (done < LINES * AT_ONCE * each)
         uv_run(&hall.loop, UV_RUN_ONCE);
     say("grant_calls_per_s", done / seconds_since(start));
+    say("grants_per_s", (double)grants / seconds_since(start));
 }
 
 /* From the administrator's call to the grants that a connected endpoint fetched because of it. */

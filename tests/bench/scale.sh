@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 ./tests/deps.sh test
 cmake --preset dev -B build/scale -D CMAKE_BUILD_TYPE=Release >/dev/null
 cmake --build build/scale --target weft_scale weft_controller | tail -n 1
-run() { build/scale/tests/bench/weft-scale build/scale/bin/weft-controller "$@" | grep '^{'; }
+run() { build/scale/tests/bench/weft-scale build/scale/bin/weft-controller "$@" | grep --line-buffered '^{'; }
 if [ "${1:-}" = --small ]; then
     run 500 100 50
     exit

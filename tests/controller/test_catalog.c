@@ -207,7 +207,9 @@ static weft_err decides_alike(void *arg, const struct store_node *node)
     struct policy_facts facts = {.knows_posture = true};
     struct policy_thing who = catalog_thing(node);
     const struct policy_thing *cached;
+    struct catalog_mine mine;
 
+    assert_int_equal(catalog_mine(old, &who, &facts, &mine), WEFT_OK);
     assert_int_equal(catalog_identity(old, d.c.home.store, &node->id, &cached), WEFT_OK);
     assert_int_equal(cached->disabled, node->disabled);
     assert_int_equal(cached->attribute_count, node->roles.count);
@@ -220,6 +222,7 @@ static weft_err decides_alike(void *arg, const struct store_node *node)
             const struct catalog_rule *b = catalog_allows(fresh, &who, t, type, &facts);
             struct policy_decision all = catalog_decide(fresh, &who, t, type, &facts);
 
+            assert_ptr_equal(catalog_mine_allows(&mine, s, type), a);
             assert_int_equal(a == NULL, b == NULL);
             assert_int_equal(a != NULL, all.verdict == POLICY_ALLOWED);
             if (a != NULL) {
@@ -229,6 +232,7 @@ static weft_err decides_alike(void *arg, const struct store_node *node)
             assert_int_equal(catalog_may(old, &who, s, type, NULL),
                              catalog_may(fresh, &who, t, type, NULL));
         }
+    catalog_mine_free(&mine);
     return WEFT_OK;
 }
 

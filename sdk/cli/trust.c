@@ -75,12 +75,13 @@ static weft_err call(const struct wf_call_line *line, const char *operation, jso
     json_t *result = NULL;
     weft_err err = cli_check_token_file(file, why);
     if (err == WEFT_OK)
-        err = cli_call(line, operation, args, &result, why);
-    if (err == WEFT_OK && has_token && (file != NULL || !as_json))
+        err = cli_act(line, operation, args, &result, why);
+    const bool is_done = err == WEFT_OK && !cli_say_dry_run(line, result);
+    if (is_done && has_token && (file != NULL || !as_json))
         err = cli_give_token(result, "token", file, why);
-    if (err == WEFT_OK && has_token && file != NULL)
+    if (is_done && has_token && file != NULL)
         json_object_del(result, "token");
-    if (err == WEFT_OK && (as_json || !has_token))
+    if (is_done && err == WEFT_OK && (as_json || !has_token))
         cli_print(result, as_json);
     if (kept != NULL)
         *kept = result;
@@ -105,7 +106,7 @@ static weft_err run_ca_add(const struct wf_call_line *line, wf_why *why)
         err = put_file(args, line, "cert", "certificate", why);
     if (err == WEFT_OK)
         err = call(line, "ca.add", args, false, &result, why);
-    if (err == WEFT_OK && !wf_line_flag(line, "json"))
+    if (err == WEFT_OK && !wf_line_flag(line, "json") && !wf_line_flag(line, "dry-run"))
         fprintf(stderr,
                 "next, where its key is:  printf %%s \"$CHALLENGE\" | openssl dgst -sha256 -sign "
                 "KEY -out SIG\nand then:  weft ca verify %s --signature SIG   (or --key KEY for "
@@ -227,19 +228,27 @@ static weft_err run_oidc_add(const struct wf_call_line *line, wf_why *why)
         "token-life", WF_OPTION_TEXT, "TIME", "how long the join token lasts (365d)"               \
     }
 
+#define DRY_ROW                                                                                    \
+    {                                                                                              \
+        "dry-run", WF_OPTION_FLAG, NULL, "changes nothing, and says what it would do"              \
+    }
+
 static const struct wf_option json_only[] = {JSON_ROW, END_ROW};
-static const struct wf_option token_options[] = {TOKEN_ROWS, JSON_ROW, END_ROW};
+static const struct wf_option act_only[] = {DRY_ROW, JSON_ROW, END_ROW};
+static const struct wf_option token_options[] = {TOKEN_ROWS, DRY_ROW, JSON_ROW, END_ROW};
 static const struct wf_option ca_add[] = {
     {"cert", WF_OPTION_TEXT, "FILE", "the authority's certificate in PEM"},
     {"auto", WF_OPTION_FLAG, NULL, "its certificates make identities by themselves"},
     {"name-template", WF_OPTION_TEXT, "TEXT",
      "with --auto: their names, {cn} unless said; {san.uri} {san.dns} {serial} {ca}"},
     {"roles", WF_OPTION_TEXT, "A,B", "with --auto: their role attributes"},
+    DRY_ROW,
     JSON_ROW,
     END_ROW};
 static const struct wf_option ca_verify[] = {
     {"signature", WF_OPTION_TEXT, "FILE", "the signature of its key over the challenge"},
     {"key", WF_OPTION_TEXT, "FILE", "its private key in PEM: signs here, and stays here"},
+    DRY_ROW,
     JSON_ROW,
     END_ROW};
 static const struct wf_option oidc_add[] = {
@@ -256,6 +265,7 @@ static const struct wf_option oidc_add[] = {
      "their names, such as '{repository}:{run_id}'; {sub} unless said"},
     {"life", WF_OPTION_TEXT, "TIME", "how long such an identity lasts, 1m to 24h (15m)"},
     TOKEN_ROWS,
+    DRY_ROW,
     JSON_ROW,
     END_ROW};
 
@@ -268,8 +278,8 @@ const struct wf_command cli_trust_commands[] = {
     {"ca show", "NAME", "one authority", NULL, json_only, 1, 1, cli_run_named},
     {"ca token", "NAME", "the join token for its certificates: no secret, of any use",
      "weft ca token corp --token-out corp.jwt", token_options, 1, 1, run_join_token},
-    {"ca remove", "NAME", "its certificates enroll and renew nobody any more", NULL, json_only, 1,
-     1, cli_run_gone},
+    {"ca remove", "NAME", "its certificates enroll and renew nobody any more", NULL, act_only, 1, 1,
+     cli_run_gone},
     {"oidc add", "NAME", "an issuer whose tokens enroll workloads, and its join token",
      "weft oidc add github --issuer https://token.actions.githubusercontent.com --audience weft "
      "--jwks-url https://token.actions.githubusercontent.com/.well-known/jwks --claim "
@@ -279,7 +289,7 @@ const struct wf_command cli_trust_commands[] = {
     {"oidc show", "NAME", "one issuer", NULL, json_only, 1, 1, cli_run_named},
     {"oidc token", "NAME", "its join token again: no secret, of any use",
      "weft oidc token github --token-out github.jwt", token_options, 1, 1, run_join_token},
-    {"oidc remove", "NAME", "its tokens enroll nobody any more", NULL, json_only, 1, 1,
+    {"oidc remove", "NAME", "its tokens enroll nobody any more", NULL, act_only, 1, 1,
      cli_run_gone},
     {NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},
 };

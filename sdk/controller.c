@@ -51,7 +51,9 @@ static void on_up(wf_uplink *uplink, void *arg, wf_link *link, const Weft__Wire_
         message.floors_wanted = &wanted;
         (void)wf_link_send_control(link, &message);
     }
-    wf_listeners_controller_up(e);
+    wf_witness_take(e, hello->checkpoint, true);
+    if (e->state == WF_ENDPOINT_OPEN) /* else the application closed it over the news */
+        wf_listeners_controller_up(e);
 }
 
 static void cut_sessions(weft_endpoint *e, const Weft__Wire__Notice *notice)
@@ -81,6 +83,7 @@ static void on_control(wf_uplink *uplink, void *arg, Weft__Wire__Control *messag
         if (message->notice->bundle != NULL)
             wf_endpoint_take_bundle(e, message->notice->bundle);
         cut_sessions(e, message->notice);
+        wf_witness_take(e, message->notice->checkpoint, true);
         /* What we hold or lack may be another now; what nobody uses can wait until it is wanted. */
         if ((message->notice->grants || message->notice->members) && e->state == WF_ENDPOINT_OPEN &&
             !wf_list_is_empty(&e->listeners))
@@ -215,6 +218,7 @@ static void take_grants(weft_endpoint *e, const Weft__Wire__GrantsResult *result
     uint64_t now = wf_now_wall_ms();
     if (result->bundle != NULL)
         wf_endpoint_take_bundle(e, result->bundle);
+    wf_witness_take(e, result->checkpoint, true);
     for (size_t i = 0; i < result->n_floors; i++)
         wf_endpoint_take_floors(e, result->floors[i], NULL);
     for (size_t i = 0; i < result->n_members; i++)

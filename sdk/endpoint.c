@@ -46,8 +46,11 @@ void wf_endpoint_event(weft_endpoint *e, enum weft_event_kind kind, weft_err err
 
 void wf_endpoint_hello(void *arg, Weft__Wire__Hello *hello)
 {
-    const weft_endpoint *e = arg;
+    weft_endpoint *e = arg;
     hello->floors_version = pki_floors_version(pki_trust_floors(e->trust));
+    wf_signed_free(e->shown);
+    e->shown = pki_witness_newest(&e->grants.witness);
+    hello->checkpoint = e->shown;
 }
 
 /* ---- records from anybody */
@@ -121,6 +124,7 @@ static void done_if_all_closed(weft_endpoint *e)
     void (*closed)(void *) = e->closed;
     void *arg = e->closed_arg;
     wf_grants_fini(&e->grants);
+    wf_signed_free(e->shown);
     pki_tls_ctx_unref(e->tls);
     pki_trust_unref(e->trust);
     pki_identity_fini(&e->identity);

@@ -85,6 +85,7 @@ struct weft_endpoint {
     struct wf_jobs jobs;
     wf_net *net; /* owned */
     bool net_closed;
+    Weft__Wire__Signed *shown; /* owned: the checkpoint in the last Hello; NULL: none */
     struct pki_identity identity;
     struct pki_subject self;
     char id_text[WF_ID_TEXT];
@@ -141,6 +142,14 @@ void wf_house_look(void *endpoint); /* the timer's */
 void wf_house_by(weft_endpoint *endpoint, uint64_t mono);
 void wf_house_changed(struct wf_job *changed); /* floors or the bundle changed */
 void wf_house_save(weft_endpoint *endpoint);   /* what is not on disk yet */
+
+/* ---- witness.c */
+
+/* A checkpoint of the audit log that came from anybody; NULL is fine. */
+void wf_witness_take(weft_endpoint *endpoint, const Weft__Wire__Signed *checkpoint,
+                     bool from_controller);
+/* Asks the controller for a proof, if it is there and it is time. */
+void wf_witness_look(weft_endpoint *endpoint, uint64_t mono);
 
 /* ---- renewal.c */
 

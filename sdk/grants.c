@@ -17,6 +17,7 @@
 void wf_grants_init(struct wf_grants *g, pki_trust *trust, const struct pki_subject *self)
 {
     *g = (struct wf_grants){.trust = pki_trust_ref(trust), .self = self};
+    pki_witness_init(&g->witness);
     wf_list_init(&g->list);
 }
 
@@ -46,6 +47,7 @@ void wf_grants_fini(struct wf_grants *g)
         wf_buf_fini(&g->routers[i].record);
     free(g->routers);
     forget_floors(g);
+    pki_witness_fini(&g->witness);
     pki_trust_unref(g->trust);
 }
 

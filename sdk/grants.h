@@ -6,6 +6,7 @@
 #ifndef SDK_GRANTS_H
 #define SDK_GRANTS_H
 
+#include "pki/checkpoint.h"
 #include "pki/trust.h"
 #include "proto/base/list.h"
 
@@ -32,7 +33,8 @@ struct wf_grants {
     size_t router_count;
     wf_buf *floors; /* owned: the encoded records that make up the present set, oldest first */
     size_t floors_count, floors_bytes;
-    bool dirty; /* something is not on disk yet */
+    struct pki_witness witness; /* checkpoints of the controller's audit log */
+    bool dirty;                 /* something is not on disk yet */
 };
 
 void wf_grants_init(struct wf_grants *grants, pki_trust *trust, const struct pki_subject *self);

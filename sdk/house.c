@@ -97,6 +97,7 @@ void wf_house_look(void *arg)
     wf_listeners_look(e, now);
     refresh_grants(e, now);
     wf_renewal_look(e, now);
+    wf_witness_look(e, mono);
     if (has_old || !wf_list_is_empty(&e->listeners))
         (void)wf_controller_want(e);
     else if (e->controller.calls == 0 && mono - e->controller.used >= WF_IDLE_CLOSE_MS)

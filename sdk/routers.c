@@ -79,6 +79,7 @@ static void on_up(void *arg, wf_edge *edge, const Weft__Wire__Hello *hello)
     wf_endpoint_event(e, WEFT_EVENT_ROUTER_UP, WEFT_OK, wf_edge_router(edge)->name);
     if (hello->member != NULL)
         wf_endpoint_take_router(e, hello->member);
+    wf_witness_take(e, hello->checkpoint, false);
     uint64_t have = pki_floors_version(pki_trust_floors(e->trust));
     if (hello->floors_version > have && link != NULL) {
         Weft__Wire__FloorsWanted wanted = WEFT__WIRE__FLOORS_WANTED__INIT;

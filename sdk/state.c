@@ -1,6 +1,6 @@
 /*
  * The state file of an endpoint: {"version":1,"bundle":"...","grants":[...],
- * "routers":[...],"floors":[...]}, each entry an encoded Signed in base64. It
+ * "routers":[...],"floors":[...],"checkpoints":[...]}, each entry an encoded Signed in base64. It
  * holds no secret, and nothing in it is believed before it verifies.
  */
 #include "proto/base/file.h"
@@ -34,11 +34,12 @@ weft_err wf_grants_save(struct wf_grants *g, const char *path, wf_why *why)
     char *text = NULL;
     wf_buf buf;
     wf_buf_init(&buf, WF_BUNDLE_MAX);
-    json_t *grants = json_array(), *routers = json_array(), *floors = json_array();
-    json_t *root = json_pack("{s:i, s:o*, s:o*, s:o*, s:o*}", "version", 1, "bundle",
+    json_t *grants = json_array(), *routers = json_array(), *floors = json_array(),
+           *checkpoints = json_array();
+    json_t *root = json_pack("{s:i, s:o*, s:o*, s:o*, s:o*, s:o*}", "version", 1, "bundle",
                              text_of(pki_trust_bundle(g->trust)), "grants", grants, "routers",
-                             routers, "floors", floors);
-    if (root == NULL || json_object_size(root) != 5)
+                             routers, "floors", floors, "checkpoints", checkpoints);
+    if (root == NULL || json_object_size(root) != 6)
         goto done;
     for (wf_node *n = g->list.next; n != &g->list; n = n->next) {
         wf_buf_clear(&buf);
@@ -54,6 +55,9 @@ weft_err wf_grants_save(struct wf_grants *g, const char *path, wf_why *why)
             goto done;
     for (size_t i = 0; i < g->floors_count; i++)
         if (!add(floors, wf_span_of(g->floors[i].data, g->floors[i].len)))
+            goto done;
+    for (size_t i = 0; i < pki_witness_records(&g->witness); i++)
+        if (!add(checkpoints, pki_witness_record(&g->witness, i)))
             goto done;
     text = json_dumps(root, JSON_INDENT(1));
     if (text == NULL)
@@ -96,6 +100,21 @@ static void take(struct wf_grants *g, size_t kind, const json_t *entry, uint64_t
     wf_buf_fini(&raw);
 }
 
+static void take_checkpoint(struct wf_grants *g, const json_t *entry, size_t i)
+{
+    const char *text = json_string_value(entry);
+    Weft__Wire__Signed *record = NULL;
+    wf_buf raw;
+    if (text == NULL)
+        return;
+    wf_buf_init(&raw, WF_BUNDLE_MAX);
+    if (wf_base64_decode(text, json_string_length(entry), &raw) == WEFT_OK &&
+        wf_signed_decode(raw.data, raw.len, &record, NULL) == WEFT_OK)
+        pki_witness_restore(&g->witness, g->trust, record, i);
+    wf_signed_free(record);
+    wf_buf_fini(&raw);
+}
+
 /* A newer bundle than the identity's: it says whose signatures count for all that follows. */
 static void take_bundle(struct wf_grants *g, const json_t *entry)
 {
@@ -130,6 +149,12 @@ weft_err wf_grants_load(struct wf_grants *g, const char *path, uint64_t now, wf_
         {
             take(g, kind, entry, now);
         }
+    }
+    size_t i;
+    const json_t *entry;
+    json_array_foreach(json_object_get(root, "checkpoints"), i, entry)
+    {
+        take_checkpoint(g, entry, i);
     }
     json_decref(root);
     g->dirty = false;

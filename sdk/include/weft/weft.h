@@ -51,8 +51,9 @@ struct weft_event {
         WEFT_EVENT_CONTROLLER_DOWN,
         WEFT_EVENT_ROUTER_UP,
         WEFT_EVENT_ROUTER_DOWN,
-        WEFT_EVENT_RENEWED, /* the certificate was renewed */
-        WEFT_EVENT_REVOKED, /* this identity was disabled or deleted */
+        WEFT_EVENT_RENEWED,     /* the certificate was renewed */
+        WEFT_EVENT_REVOKED,     /* this identity was disabled or deleted */
+        WEFT_EVENT_AUDIT_ALARM, /* the controller's audit log contradicts what it signed before */
     } kind;
     weft_err err;
     const char *text; /* one line */

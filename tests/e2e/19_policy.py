@@ -132,6 +132,17 @@ def _(f):
     f.becomes(OK)
 
 
+@step("from elsewhere than its sources a policy lets nobody in")
+def _(f):
+    f.update("--source", "10.99.0.0/16")
+    done, _ = f.becomes(POLICY)
+    saw(done.error)
+    f.update("--source", "10.99.0.0/16", "--source", "127.0.0.0/8")
+    f.becomes(OK)
+    f.update("--source", "any")
+    f.becomes(OK)
+
+
 @step("a dry run says what it would withdraw and allow, and changes nothing")
 def _(f):
     f.becomes(OK)

@@ -259,7 +259,8 @@ static weft_err run_seal(const struct wf_call_line *line, wf_why *why)
 
     if (err == WEFT_OK && to == NULL)
         err = wf_fail(why, WEFT_EUSAGE,
-                      "--to SOURCE is needed: file:PATH, credential:NAME or passphrase-file:PATH");
+                      "--to SOURCE is needed: file:PATH, credential:NAME, "
+                      "passphrase-file:PATH or pkcs11:URI");
     if (err == WEFT_OK)
         err = unlock_change(dir, wf_line_text(line, "from"), to, why);
     if (err == WEFT_OK)
@@ -352,7 +353,7 @@ static const struct wf_option seal_options[] = {
     {"home", WF_OPTION_TEXT, "DIR", "the folder that init made"},
     {"from", WF_OPTION_TEXT, "SOURCE", "where the present seal key is (where the home says)"},
     {"to", WF_OPTION_TEXT, "SOURCE",
-     "the new one: file:PATH (made if absent), credential:NAME, passphrase-file:PATH"},
+     "the new one: file:PATH (made if absent), credential:NAME, passphrase-file:PATH, pkcs11:URI"},
     {NULL, WF_OPTION_FLAG, NULL, NULL},
 };
 

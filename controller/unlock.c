@@ -6,6 +6,7 @@
  */
 #include "controller/unlock.h"
 #include "controller/home.h"
+#include "pki/key.h"
 #include "proto/base/file.h"
 #include "proto/base/secret.h"
 #include <assert.h>
@@ -38,21 +39,19 @@ static weft_err no_memory(wf_why *why)
 
 /* ---- sources */
 
-/* What kind of lock a source makes; a token's isn't served yet. */
+/* What kind of lock a source makes. */
 static weft_err kind_of(const char *source, enum pki_lock_kind *out, wf_why *why)
 {
     if (behind(source, file_is) != NULL || behind(source, credential_is) != NULL)
         *out = PKI_LOCK_KEY;
     else if (behind(source, passphrase_is) != NULL)
         *out = PKI_LOCK_PASSPHRASE;
-    else if (strncmp(source, token_is, strlen(token_is)) == 0)
-        return wf_fail(why, WEFT_EUSAGE,
-                       "a seal key in a PKCS#11 token isn't served by this version: use file:PATH, "
-                       "credential:NAME or passphrase-file:PATH");
+    else if (behind(source, token_is) != NULL)
+        *out = PKI_LOCK_TOKEN;
     else
         return wf_fail(why, WEFT_EUSAGE,
-                       "'%.60s' names no seal key: say file:PATH, credential:NAME or "
-                       "passphrase-file:PATH",
+                       "'%.60s' names no seal key: say file:PATH, credential:NAME, "
+                       "passphrase-file:PATH or pkcs11:URI",
                        source);
     return WEFT_OK;
 }
@@ -158,12 +157,58 @@ out:
     return err == WEFT_ENOTFOUND ? WEFT_ECREDENTIAL : err;
 }
 
+/*
+ * The outer key that the token's key and the lock's agree on. fresh: the lock gets a new public
+ * key, whose private half is forgotten here; only the token can agree with it again.
+ */
+static weft_err agree_with_token(struct pki_lock *lock, bool fresh, uint8_t outer[PKI_VAULT_KEY],
+                                 wf_why *why)
+{
+    pki_key *token = NULL, *other = NULL;
+    wf_buf secret, spki, box;
+    weft_err err = pki_key_from_token(lock->source, &token, why);
+
+    wf_buf_init(&secret, 128);
+    wf_buf_init(&spki, PKI_LOCK_BOX_MAX);
+    wf_buf_init(&box, PKI_LOCK_BOX_MAX);
+    if (err == WEFT_OK)
+        err = pki_key_put_spki(token, &spki);
+    if (err == WEFT_OK && fresh) {
+        err = pki_key_new(pki_key_kind_of(token), &other, why);
+        if (err == WEFT_OK)
+            err = pki_key_put_spki(other, &box);
+        if (err == WEFT_OK) {
+            memcpy(lock->box, box.data, box.len);
+            lock->box_len = box.len;
+        }
+    }
+    /* By the token also when it is fresh: a key that may only sign is refused now, not at a
+     * restart. */
+    if (err == WEFT_OK)
+        err = pki_key_agree(token, wf_span_of(lock->box, lock->box_len), &secret, why);
+    if (err == WEFT_OK)
+        pki_lock_agree(lock, wf_span_of(secret.data, secret.len), wf_span_of(spki.data, spki.len),
+                       outer);
+    else if (token != NULL)
+        err = wf_wrap(why, err, "the seal key in the token (it must be made with --usage-derive)");
+    wf_buf_wipe(&secret);
+    wf_buf_fini(&spki);
+    wf_buf_fini(&box);
+    pki_key_free(other);
+    pki_key_free(token);
+    return err;
+}
+
 /* The outer key. dir: what relative paths are of. */
-static weft_err get_outer(const char *dir, const struct pki_lock *lock,
-                          uint8_t outer[PKI_VAULT_KEY], wf_why *why)
+static weft_err get_outer(const char *dir, struct pki_lock *lock, uint8_t outer[PKI_VAULT_KEY],
+                          wf_why *why)
 {
     char *path = NULL;
-    weft_err err = path_of(dir, lock->source, &path, why);
+    weft_err err;
+
+    if (lock->kind == PKI_LOCK_TOKEN)
+        return agree_with_token(lock, false, outer, why);
+    err = path_of(dir, lock->source, &path, why);
 
     if (err == WEFT_OK)
         err = lock->kind == PKI_LOCK_PASSPHRASE ? read_passphrase(path, lock, outer, why)
@@ -211,8 +256,13 @@ static weft_err lock_with(const char *dir, const char *source, const pki_vault *
         return wf_fail(why, WEFT_EINVAL, "the name of the seal key is too long");
     memcpy(lock.source, source, strlen(source) + 1);
     wf_buf_init(&bytes, PKI_LOCK_MAX);
-    err = path_of(dir, source, &path, why);
-    if (err == WEFT_OK && behind(source, file_is) != NULL && !wf_file_exists(path)) {
+    if (lock.kind == PKI_LOCK_TOKEN)
+        err = agree_with_token(&lock, true, outer, why);
+    else
+        err = path_of(dir, source, &path, why);
+    if (lock.kind == PKI_LOCK_TOKEN) {
+        /* the outer key is there, or the error */
+    } else if (err == WEFT_OK && behind(source, file_is) != NULL && !wf_file_exists(path)) {
         pki_lock_random(outer);
         err = wf_file_create(path, outer, sizeof outer, 0600, why);
         is_made = err == WEFT_OK;

@@ -133,7 +133,7 @@ def _(fabric):
     tunneler_key = json.loads(fabric.read("sealed-dial.json"))["key"]
     check("BEGIN ENCRYPTED PRIVATE KEY" in tunneler_key, "the key is in clear after the renewal")
     for name in os.listdir(fabric.folder):
-        if name.startswith("sealed-") and os.path.isfile(fabric.path(name)):
+        if name.startswith("sealed-dial") and os.path.isfile(fabric.path(name)):
             check(b"BEGIN PRIVATE KEY" not in open(fabric.path(name), "rb").read(), f"{name} holds a key in clear")
     done = fabric.deliver(service, dial)
     check(done.code == CREDENTIAL and "WEFT_KEY_PASSPHRASE_FILE" in done.error, done)
@@ -208,6 +208,20 @@ def _(fabric):
     tunneler.stop()
     fabric.start_router("r1")
     saw("a delivery went over it alone")
+
+
+@step("the controller's keys are sealed with a key in the token, and open with that one alone")
+def _(fabric):
+    uri, other = fabric.token_key("seal"), fabric.token_key("other")
+    home = fabric.path("sealed-home")
+    fabric.must("weft-controller", "init", "--home", home, "--seal-key", uri)
+    done = fabric.must("weft-controller", "check-config", "--home", home)
+    check("object=seal" in done.out and PIN not in done.out, done)
+    done = fabric.run("weft-controller", "check-config", "--home", home, "--seal-key", other)
+    check(done.code == CREDENTIAL and "doesn't open" in done.error, done)
+    saw(done.error)
+    fabric.must("weft-controller", "seal", "--home", home, "--to", other)
+    fabric.must("weft-controller", "check-config", "--home", home)
 
 
 @step("a token that is taken away while a program runs breaks nothing that is up, and is said in one line")

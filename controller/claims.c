@@ -66,7 +66,8 @@ static bool is_like(const char *text, const char *pattern)
     return strspn(pattern, "*") == strlen(pattern);
 }
 
-weft_err claims_hold(const struct store_issuer *issuer, const pki_jwt *jwt, wf_why *why)
+weft_err claims_hold(const struct store_issuer *issuer, const pki_jwt *jwt, wf_why *why,
+                     wf_why *logged)
 {
     for (size_t i = 0; i < issuer->condition_count; i++) {
         struct condition c;
@@ -79,9 +80,12 @@ weft_err claims_hold(const struct store_issuer *issuer, const pki_jwt *jwt, wf_w
         if (text != NULL)
             holds = c.op == IS_LIKE ? is_like(text, c.value)
                                     : (strcmp(text, c.value) == 0) == (c.op == IS);
-        if (!holds)
-            return wf_fail(why, WEFT_EREFUSED, "the token's claims don't satisfy: %.150s",
-                           issuer->conditions[i]);
+        if (!holds) {
+            (void)wf_fail(logged, WEFT_EREFUSED, "%.150s", issuer->conditions[i]);
+            return wf_fail(why, WEFT_EREFUSED,
+                           "the token's claim '%s' isn't one that an administrator lets enroll",
+                           c.claim);
+        }
     }
     return issuer->condition_count > 0 ? WEFT_OK : WEFT_EREFUSED;
 }

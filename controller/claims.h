@@ -11,7 +11,12 @@
 
 /* "CLAIM OP VALUE": OP is ==, != or ~ (in the value, * is any run of characters). WEFT_EINVAL. */
 weft_err claims_check(const char *condition, wf_why *why);
-/* Whether each condition of the issuer holds; the first that doesn't is named. WEFT_EREFUSED. */
-weft_err claims_hold(const struct store_issuer *issuer, const pki_jwt *jwt, wf_why *why);
+/*
+ * Whether each condition of the issuer holds. WEFT_EREFUSED: why names the
+ * claim of the first that doesn't, and logged the condition, which anybody
+ * with a token of that issuer would learn otherwise.
+ */
+weft_err claims_hold(const struct store_issuer *issuer, const pki_jwt *jwt, wf_why *why,
+                     wf_why *logged);
 
 #endif

@@ -159,7 +159,7 @@ weft_err enroll_by_oidc(struct enrolling *e)
     if (err == WEFT_OK)
         err = verify(e, &issuer, &jwt);
     if (err == WEFT_OK)
-        err = claims_hold(&issuer, jwt, &call->why);
+        err = claims_hold(&issuer, jwt, &call->why, &call->logged);
     if (err != WEFT_OK)
         goto out;
     memcpy(both, issuer.id.b, WF_ID_LEN);

@@ -281,9 +281,8 @@ const struct wf_command cli_trust_commands[] = {
     {"ca remove", "NAME", "its certificates enroll and renew nobody any more", NULL, act_only, 1, 1,
      cli_run_gone},
     {"oidc add", "NAME", "an issuer whose tokens enroll workloads, and its join token",
-     "weft oidc add github --issuer https://token.actions.githubusercontent.com --audience weft "
-     "--jwks-url https://token.actions.githubusercontent.com/.well-known/jwks --claim "
-     "'repository == acme/shop' --roles ci --token-out github.jwt",
+     "weft oidc add git --issuer https://git.example.com --audience weft "
+     "--jwks-url https://git.example.com/keys --claim 'repository == acme/shop' --roles ci",
      oidc_add, 1, 1, run_oidc_add},
     {"oidc list", "", "all issuers", "weft oidc list --json", json_only, 0, 0, cli_run_list},
     {"oidc show", "NAME", "one issuer", NULL, json_only, 1, 1, cli_run_named},

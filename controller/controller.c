@@ -1,5 +1,6 @@
 #include "controller/controller.h"
 #include "controller/backup.h"
+#include "controller/follow.h"
 #include "controller/operation.h"
 #include "controller/peer.h"
 #include "proto/base/clock.h"
@@ -162,6 +163,8 @@ weft_err controller_look_after(struct controller *c, uint64_t now, bool *leaf_re
         c->backup = NULL;
     }
     err = store_begin(c->home.store);
+    if (err == WEFT_OK && !c->home.is_switching)
+        err = follow_resign(c, now);
     if (err == WEFT_OK)
         err = operation_note_left_out(c, now);
     if (err == WEFT_OK)

@@ -4,6 +4,7 @@
 #include "proto/base/clock.h"
 #include "proto/base/file.h"
 #include "proto/base/log.h"
+#include "proto/base/reader.h"
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #define KEY_FILE_MAX 16384u
+#define ROW_MAX (64u * 1024u * 1024u) /* of all bundles that there were */
 
 char *home_path(const char *dir, const char *name, const char *extension)
 {
@@ -211,13 +213,83 @@ out:
     return err;
 }
 
+/* The row of bundles as a file: each a u32 length and an encoded Signed. */
+static weft_err read_row(const char *dir, wf_buf **list, size_t *count, wf_why *why)
+{
+    wf_buf file;
+    wf_reader r;
+    wf_span one;
+    uint32_t len;
+    weft_err err;
+
+    wf_buf_init(&file, ROW_MAX);
+    err = home_read(dir, HOME_BUNDLES, "", false, &file, why);
+    if (err == WEFT_ENOTFOUND)
+        err = WEFT_OK; /* nothing was ever rotated */
+    wf_reader_init(&r, file.data, file.len);
+    while (err == WEFT_OK && !wf_reader_end(&r)) {
+        wf_buf *more = realloc(*list, (*count + 1) * sizeof *more);
+
+        if (more == NULL) {
+            err = WEFT_ENOMEM;
+            break;
+        }
+        *list = more;
+        if (!wf_get_u32(&r, &len) || !wf_get_span(&r, len, &one)) {
+            err = wf_fail(why, WEFT_EIO, "%s/" HOME_BUNDLES " is cut short", dir);
+            break;
+        }
+        wf_buf_init(&more[*count], WF_BUNDLE_MAX);
+        err = wf_buf_put(&more[*count], one.data, one.len);
+        (*count)++;
+    }
+    wf_buf_fini(&file);
+    return err;
+}
+
+static void free_row(wf_buf *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        wf_buf_fini(&list[i]);
+    free(list);
+}
+
+static bool is_span(const wf_buf *a, const wf_buf *b)
+{
+    return a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
+}
+
+/* The newest bundle, and the row that ends with it. */
+static weft_err read_bundle(const char *dir, wf_buf *newest, wf_buf **list, size_t *count,
+                            wf_why *why)
+{
+    wf_buf *more;
+    weft_err err = home_read(dir, HOME_BUNDLE, "", false, newest, why);
+
+    if (err == WEFT_OK)
+        err = read_row(dir, list, count, why);
+    if (err != WEFT_OK || (*count > 0 && is_span(&(*list)[*count - 1], newest)))
+        return err;
+    if (*count > 0)
+        return wf_fail(why, WEFT_EIO,
+                       "%s/" HOME_BUNDLES " does not end with the bundle in %s/" HOME_BUNDLE, dir,
+                       dir);
+    more = malloc(sizeof *more);
+    if (more == NULL)
+        return WEFT_ENOMEM;
+    *list = more;
+    *count = 1;
+    wf_buf_init(more, WF_BUNDLE_MAX);
+    return wf_buf_put(more, newest->data, newest->len);
+}
+
 static weft_err read_trust(struct home *h, wf_why *why)
 {
     wf_buf bundle;
     weft_err err;
 
     wf_buf_init(&bundle, WF_BUNDLE_MAX);
-    err = home_read(h->dir, HOME_BUNDLE, "", false, &bundle, why);
+    err = read_bundle(h->dir, &bundle, &h->bundles, &h->bundle_count, why);
     if (err == WEFT_OK) {
         pki_record_digest(wf_span_of(bundle.data, bundle.len), h->bundle_digest);
         err = pki_trust_new(wf_span_of(bundle.data, bundle.len), NULL, &h->trust, why);
@@ -226,6 +298,123 @@ static weft_err read_trust(struct home *h, wf_why *why)
     if (err == WEFT_OK)
         h->domain = pki_trust_domain(h->trust);
     return err;
+}
+
+weft_err home_read_bundles(struct home *home, size_t *first, wf_why *why)
+{
+    size_t before = home->bundle_count, count = 0;
+    wf_buf newest, *list = NULL;
+    bool changed;
+    weft_err err;
+
+    *first = before;
+    wf_buf_init(&newest, WF_BUNDLE_MAX);
+    err = read_bundle(home->dir, &newest, &list, &count, why);
+    if (err == WEFT_OK &&
+        (count < before || !is_span(&list[before - 1], &home->bundles[before - 1])))
+        err = wf_fail(why, WEFT_ECONFLICT,
+                      "%s/" HOME_BUNDLES " is not the row that this one began with", home->dir);
+    for (size_t i = before; err == WEFT_OK && i < count; i++)
+        err = pki_trust_update(home->trust, wf_span_of(list[i].data, list[i].len), &changed, why);
+    if (err == WEFT_OK) {
+        home->domain = pki_trust_domain(home->trust);
+        pki_record_digest(wf_span_of(newest.data, newest.len), home->bundle_digest);
+        free_row(home->bundles, home->bundle_count);
+        home->bundles = list;
+        home->bundle_count = count;
+        home->is_switching = true;
+    } else {
+        free_row(list, count);
+    }
+    wf_buf_fini(&newest);
+    return err;
+}
+
+/* ---- what signs */
+
+static weft_err read_signers(struct home *h, wf_why *why)
+{
+    pki_key *next = NULL;
+    weft_err err = home_read_ca(h, HOME_CA_IDENTITIES, &h->identities, why);
+
+    if (err == WEFT_OK)
+        err = home_read_ca(h, HOME_CA_ROUTERS, &h->routers, why);
+    if (err == WEFT_OK)
+        err = home_read_ca(h, HOME_CA_CONTROLLERS, &h->controllers, why);
+    if (err == WEFT_OK)
+        err = home_read_key(h, HOME_POLICY, "", &h->policy, why);
+    if (err == WEFT_OK)
+        err = home_read_key(h, HOME_AUDIT, "", &h->audit, why);
+    if (err == WEFT_OK)
+        err = home_read_key(h, HOME_ENROLLMENT, "", &h->enrollment, why);
+    if (err == WEFT_OK)
+        err = read_leaf(h, why);
+    if (err != WEFT_OK)
+        return err;
+    err = home_read_key(h, HOME_NEXT, ".key", &next, why);
+    if (err == WEFT_OK)
+        pki_key_pin(next, &h->next_pin);
+    h->has_next = err == WEFT_OK;
+    pki_key_free(next);
+    return err == WEFT_ENOTFOUND ? WEFT_OK : err;
+}
+
+static void free_signers(struct home *h)
+{
+    pki_ca_free(h->identities);
+    pki_ca_free(h->routers);
+    pki_ca_free(h->controllers);
+    pki_key_free(h->policy);
+    pki_key_free(h->audit);
+    pki_key_free(h->enrollment);
+    pki_key_free(h->key);
+    pki_chain_free(h->chain);
+}
+
+weft_err home_read_signers(struct home *home, wf_why *why)
+{
+    struct home fresh = *home;
+    weft_err err;
+
+    fresh.identities = fresh.routers = fresh.controllers = NULL;
+    fresh.policy = fresh.audit = fresh.enrollment = fresh.key = NULL;
+    fresh.chain = NULL;
+    err = read_signers(&fresh, why);
+    if (err != WEFT_OK) {
+        free_signers(&fresh);
+        return err;
+    }
+    free_signers(home);
+    *home = fresh;
+    home->is_switching = false;
+    return WEFT_OK;
+}
+
+weft_err home_read_keys(const char *dir, const char *seal_key, struct home *out, wf_why *why)
+{
+    struct home h = {.lock = -1, .dir = strdup(dir)};
+    weft_err err = h.dir == NULL ? wf_fail(why, WEFT_ENOMEM, "out of memory") : WEFT_OK;
+
+    if (err == WEFT_OK)
+        err = unlock_open(dir, seal_key, &h.vault, why);
+    if (err == WEFT_OK)
+        err = read_trust(&h, why);
+    if (err == WEFT_OK)
+        err = read_signers(&h, why);
+    if (err != WEFT_OK)
+        home_close(&h);
+    else
+        *out = h;
+    return err;
+}
+
+void home_issuer_pin(const struct home *home, enum pki_kind kind, pki_pin *out)
+{
+    const pki_ca *ca = kind == PKI_IDENTITY ? home->identities
+                       : kind == PKI_ROUTER ? home->routers
+                                            : home->controllers;
+
+    pki_chain_pin(pki_ca_chain(ca), out);
 }
 
 weft_err home_open(const char *dir, struct home *out, wf_why *why)
@@ -238,6 +427,7 @@ weft_err home_open_sealed(const char *dir, const char *seal_key, struct home *ou
     struct home h = {.lock = -1};
     char *store_path = home_path(dir, HOME_STORE, "");
     char *lock_path = home_path(dir, "home", "");
+    bool switched;
     weft_err err = WEFT_ENOMEM;
 
     h.dir = strdup(dir);
@@ -260,6 +450,8 @@ weft_err home_open_sealed(const char *dir, const char *seal_key, struct home *ou
         goto out;
     err = unlock_open(dir, seal_key, &h.vault, why);
     if (err == WEFT_OK)
+        err = home_switch(dir, &switched, why);
+    if (err == WEFT_OK)
         err = store_open(store_path, &h.store, why);
     if (err == WEFT_OK && (err = audit_open(h.store, &h.log)) != WEFT_OK)
         wf_fail(why, err, "%s: the audit log in the store can't be read: %s", store_path,
@@ -269,19 +461,7 @@ weft_err home_open_sealed(const char *dir, const char *seal_key, struct home *ou
     if (err == WEFT_OK)
         err = read_trust(&h, why);
     if (err == WEFT_OK)
-        err = home_read_ca(&h, HOME_CA_IDENTITIES, &h.identities, why);
-    if (err == WEFT_OK)
-        err = home_read_ca(&h, HOME_CA_ROUTERS, &h.routers, why);
-    if (err == WEFT_OK)
-        err = home_read_ca(&h, HOME_CA_CONTROLLERS, &h.controllers, why);
-    if (err == WEFT_OK)
-        err = home_read_key(&h, HOME_POLICY, "", &h.policy, why);
-    if (err == WEFT_OK)
-        err = home_read_key(&h, HOME_AUDIT, "", &h.audit, why);
-    if (err == WEFT_OK)
-        err = home_read_key(&h, HOME_ENROLLMENT, "", &h.enrollment, why);
-    if (err == WEFT_OK)
-        err = read_leaf(&h, why);
+        err = read_signers(&h, why);
 out:
     free(store_path);
     free(lock_path);
@@ -298,14 +478,8 @@ void home_close(struct home *h)
     audit_close(h->log);
     store_close(h->store);
     pki_vault_free(h->vault);
-    pki_ca_free(h->identities);
-    pki_ca_free(h->routers);
-    pki_ca_free(h->controllers);
-    pki_key_free(h->policy);
-    pki_key_free(h->audit);
-    pki_key_free(h->enrollment);
-    pki_key_free(h->key);
-    pki_chain_free(h->chain);
+    free_signers(h);
+    free_row(h->bundles, h->bundle_count);
     if (h->trust != NULL)
         pki_trust_unref(h->trust);
     if (h->lock >= 0)
@@ -324,7 +498,7 @@ weft_err home_renew_leaf(struct home *home, uint64_t now, bool *renewed, wf_why 
 
     *renewed = false;
     pki_chain_validity(home->chain, &from, &until);
-    if (now < until && until - now > (until - from) / 2)
+    if (home->is_switching || (now < until && until - now > (until - from) / 2))
         return WEFT_OK;
     err = issue_leaf(home, &self, pki_chain_spki(home->chain), now, 0, &chain, why);
     if (err != WEFT_OK)

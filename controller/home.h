@@ -16,7 +16,8 @@
 #define HOME_LOCK "seal"         /* the vault's key, sealed: controller/unlock.h */
 #define HOME_SEAL_KEY "seal.key" /* what opens it, unless kept elsewhere */
 #define HOME_BUNDLE "trust-bundle"
-#define HOME_ROOT "root" /* .key encrypted, .pem */
+#define HOME_BUNDLES "trust-bundles" /* all that there were, oldest first */
+#define HOME_ROOT "root"             /* .key encrypted, .pem */
 #define HOME_PASSPHRASE "root-passphrase"
 #define HOME_CA_IDENTITIES "ca-identities"
 #define HOME_CA_ROUTERS "ca-routers"
@@ -24,7 +25,11 @@
 #define HOME_POLICY "policy.key"
 #define HOME_AUDIT "audit.key"
 #define HOME_ENROLLMENT "enrollment.key"
-#define HOME_LEAF "controller" /* .key, .pem */
+#define HOME_LEAF "controller"        /* .key, .pem */
+#define HOME_NEXT "controller-next"   /* .key: of the next leaf, which tokens pin already */
+#define HOME_PID "controller.pid"     /* of the running one: whom `rotate-ca` wakes */
+#define HOME_ROTATION "rotation.json" /* who has not followed, as of the last SIGHUP */
+#define HOME_READY "rotate.ready" /* a folder: what a rotation puts in place of the files above */
 
 /* Settings in the store. */
 #define HOME_SETTING_ID "controller-id"
@@ -43,10 +48,15 @@ struct home {
     pki_trust *trust;
     const char *domain; /* borrowed from trust */
     uint8_t bundle_digest[32];
+    wf_buf *bundles; /* owned array: every bundle there was, encoded, oldest first */
+    size_t bundle_count;
+    bool is_switching; /* the bundle is a newer rotation's than the keys: see home_read_signers */
     pki_ca *identities, *routers, *controllers; /* owned */
     pki_key *policy, *audit, *enrollment;       /* owned */
     pki_key *key;                               /* owned: the leaf's */
     pki_chain *chain;                           /* owned: the leaf's */
+    pki_pin next_pin;                           /* of HOME_NEXT */
+    bool has_next;
     wf_address addresses[PKI_CONTROLLERS_MAX];
     size_t address_count;
 };
@@ -82,6 +92,24 @@ weft_err home_read_ca(const struct home *home, const char *name, pki_ca **out, w
 weft_err home_seal(const struct home *home, const char *label, wf_span plain, wf_buf *out);
 weft_err home_unseal(const struct home *home, const char *label, wf_span sealed, wf_buf *out,
                      wf_why *why);
+
+/*
+ * Puts what a rotation has made ready in place, file by file; a crash in between is mended by the
+ * next call. *switched: there was something.
+ */
+weft_err home_switch(const char *dir, bool *switched, wf_why *why);
+/* A running controller, after home_switch: the newer bundles. *first: where they begin in bundles.
+ */
+weft_err home_read_bundles(struct home *home, size_t *first, wf_why *why);
+/* And then, once they are told to all: the keys and authorities to sign with. */
+weft_err home_read_signers(struct home *home, wf_why *why);
+/*
+ * The bundle and all that signs, without store and lock: for rotation.c. seal_key as for
+ * home_open_sealed; home_close ends it.
+ */
+weft_err home_read_keys(const char *dir, const char *seal_key, struct home *out, wf_why *why);
+/* The key of the authority that issues this kind of leaf now. */
+void home_issuer_pin(const struct home *home, enum pki_kind kind, pki_pin *out);
 
 /* Reads a file of the home that isn't sealed; a secret buffer is the caller's to wipe. */
 weft_err home_read(const char *dir, const char *name, const char *extension, bool secret,

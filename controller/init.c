@@ -8,6 +8,7 @@
 #include "controller/init.h"
 #include "controller/api_cert.h"
 #include "controller/floors.h"
+#include "controller/follow.h"
 #include "controller/issue.h"
 #include "controller/rights.h"
 #include "controller/unlock.h"
@@ -24,15 +25,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define DAY_MS 86400000ull
-#define ROOT_LIFE_MS (20ull * 365 * DAY_MS)
-#define INTERMEDIATE_LIFE_MS (10ull * 365 * DAY_MS)
 #define PEM_MAX 32768u
 #define PASSPHRASE_MAX 1024u
 
 /* The root's alone is under a passphrase and not sealed: it can be taken elsewhere. */
-static weft_err write_root_key(const char *dir, const pki_key *key, const char *passphrase,
-                               wf_why *why)
+weft_err init_write_root_key(const char *dir, const pki_key *key, const char *passphrase,
+                             wf_why *why)
 {
     wf_buf pem;
     weft_err err;
@@ -45,7 +43,7 @@ static weft_err write_root_key(const char *dir, const pki_key *key, const char *
     return err;
 }
 
-static weft_err write_chain(const char *dir, const char *name, const pki_chain *chain, wf_why *why)
+weft_err init_write_chain(const char *dir, const char *name, const pki_chain *chain, wf_why *why)
 {
     wf_buf pem;
     weft_err err;
@@ -100,13 +98,13 @@ static weft_err make_root(const char *dir, const struct init_config *config, con
     wf_buf_init(&passphrase, PASSPHRASE_MAX);
     err = get_passphrase(dir, config->passphrase_file, &passphrase, why);
     if (err == WEFT_OK)
-        err = pki_ca_new_root(domain, PKI_KEY_P256, now, ROOT_LIFE_MS, root, why);
+        err = pki_ca_new_root(domain, PKI_KEY_P256, now, INIT_ROOT_LIFE_MS, root, why);
     if (err == WEFT_OK && wf_buf_cstr(&passphrase) == NULL)
         err = WEFT_ENOMEM;
     if (err == WEFT_OK)
-        err = write_root_key(dir, pki_ca_key(*root), wf_buf_cstr(&passphrase), why);
+        err = init_write_root_key(dir, pki_ca_key(*root), wf_buf_cstr(&passphrase), why);
     if (err == WEFT_OK)
-        err = write_chain(dir, HOME_ROOT, pki_ca_chain(*root), why);
+        err = init_write_chain(dir, HOME_ROOT, pki_ca_chain(*root), why);
     wf_buf_wipe(&passphrase);
     return err;
 }
@@ -114,12 +112,12 @@ static weft_err make_root(const char *dir, const struct init_config *config, con
 static weft_err make_intermediate(const struct home *made, const char *name, const pki_ca *root,
                                   enum pki_kind kind, uint64_t now, pki_ca **out, wf_why *why)
 {
-    weft_err err = pki_ca_new_intermediate(root, kind, now, INTERMEDIATE_LIFE_MS, out, why);
+    weft_err err = pki_ca_new_intermediate(root, kind, now, INIT_INTERMEDIATE_LIFE_MS, out, why);
 
     if (err == WEFT_OK)
         err = home_write_key(made, name, ".key", pki_ca_key(*out), why);
     if (err == WEFT_OK)
-        err = write_chain(made->dir, name, pki_ca_chain(*out), why);
+        err = init_write_chain(made->dir, name, pki_ca_chain(*out), why);
     return err;
 }
 
@@ -189,7 +187,7 @@ out:
 static weft_err make_leaf(const struct home *made, const char *domain, pki_ca *ca, const wf_id *id,
                           uint64_t now, wf_why *why)
 {
-    pki_key *key = NULL;
+    pki_key *key = NULL, *next = NULL;
     pki_chain *chain = NULL;
     wf_buf spki;
     struct home enough = *made;
@@ -199,7 +197,11 @@ static weft_err make_leaf(const struct home *made, const char *domain, pki_ca *c
     enough.domain = domain;
     enough.controllers = ca;
     wf_buf_init(&spki, 256);
-    err = pki_key_new(PKI_KEY_P256, &key, why);
+    err = pki_key_new(PKI_KEY_P256, &next, why);
+    if (err == WEFT_OK)
+        err = home_write_key(made, HOME_NEXT, ".key", next, why);
+    if (err == WEFT_OK)
+        err = pki_key_new(PKI_KEY_P256, &key, why);
     if (err == WEFT_OK)
         err = pki_key_put_spki(key, &spki);
     if (err == WEFT_OK)
@@ -207,10 +209,11 @@ static weft_err make_leaf(const struct home *made, const char *domain, pki_ca *c
     if (err == WEFT_OK)
         err = home_write_key(made, HOME_LEAF, ".key", key, why);
     if (err == WEFT_OK)
-        err = write_chain(made->dir, HOME_LEAF, chain, why);
+        err = init_write_chain(made->dir, HOME_LEAF, chain, why);
     wf_buf_fini(&spki);
     pki_chain_free(chain);
     pki_key_free(key);
+    pki_key_free(next);
     return err;
 }
 
@@ -298,6 +301,8 @@ weft_err init_admin(struct home *home, const char *name, const char *path, wf_wh
         err = store_node_add(home->store, &node);
     if (err == WEFT_OK)
         err = store_key_put(home->store, &key);
+    if (err == WEFT_OK)
+        err = follow_certified(home, node.kind, &node.id);
     if (err == WEFT_OK)
         err = store_admin_put(home->store, &node.id, RIGHTS_FULL);
     if (err == WEFT_OK)

@@ -29,5 +29,13 @@ weft_err init_admin(struct home *home, const char *name, const char *path, wf_wh
 /* Folders in the making. Removes one level of plain files and the folder. */
 void init_remove_folder(const char *dir);
 weft_err init_sync_folder(const char *dir);
+/* What a rotation makes anew lives as long as what init makes. */
+#define INIT_ROOT_LIFE_MS (20ull * 365 * 86400000)
+#define INIT_INTERMEDIATE_LIFE_MS (10ull * 365 * 86400000)
+
+/* The root's key under its passphrase, and a chain, as files of the folder. */
+weft_err init_write_root_key(const char *dir, const pki_key *key, const char *passphrase,
+                             wf_why *why);
+weft_err init_write_chain(const char *dir, const char *name, const pki_chain *chain, wf_why *why);
 
 #endif

@@ -71,6 +71,8 @@ weft_err issue_token(const struct home *home, const struct store_node *node, uin
     memcpy(token.bundle, home->bundle_digest, sizeof token.bundle);
     pki_spiffe_text(home->domain, node->kind, &node->id, token.subject);
     pki_chain_pin(home->chain, &token.server_pins[0]);
+    if (home->has_next)
+        token.server_pins[token.server_pin_count++] = home->next_pin;
     err = pki_token_make(home->enrollment, &token, jwt);
     if (err != WEFT_OK)
         return err;
@@ -138,16 +140,19 @@ weft_err issue_grant(const struct home *home, const struct issue_grant *grant, w
 {
     Weft__Wire__GrantBody body;
     struct wire_terms terms;
-    ProtobufCBinaryData pin = wf_pb_bytes(grant->subject->pin.b, sizeof grant->subject->pin.b);
+    ProtobufCBinaryData pins[WF_PINS_MAX];
 
+    assert(grant->pin_count > 0 && grant->pin_count <= WF_PINS_MAX);
+    for (size_t i = 0; i < grant->pin_count; i++)
+        pins[i] = wf_pb_bytes(grant->pins[i].b, sizeof grant->pins[i].b);
     weft__wire__grant_body__init(&body);
     body.trust_domain = borrowed(home->domain);
     body.service_id = wf_pb_id(&grant->service);
     body.service_name = borrowed(grant->service_name);
     body.role = (Weft__Wire__Role)grant->role;
     body.subject = wf_pb_id(&grant->subject->id);
-    body.n_pins = 1;
-    body.pins = &pin;
+    body.n_pins = grant->pin_count;
+    body.pins = pins;
     body.not_before = grant->not_before;
     body.expiry = grant->expiry;
     body.epoch = grant->epoch;

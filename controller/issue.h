@@ -29,7 +29,9 @@ struct issue_grant {
     wf_id service;
     const char *service_name; /* borrowed */
     enum policy_type role;
-    const struct pki_subject *subject; /* borrowed: id and pin */
+    const struct pki_subject *subject; /* borrowed: id */
+    const pki_pin *pins;               /* borrowed: its living keys, 1 to WF_PINS_MAX */
+    size_t pin_count;
     uint64_t not_before, expiry, epoch;
     const struct pki_terms *terms; /* borrowed; all zero: it is bound to nothing */
 };

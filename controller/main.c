@@ -2,17 +2,23 @@
 #include "controller/api_cert.h"
 #include "controller/backup.h"
 #include "controller/controller.h"
+#include "controller/follow.h"
 #include "controller/init.h"
+#include "controller/rotation.h"
 #include "controller/unlock.h"
 #include "controller/verify.h"
+#include "controller/view.h"
 #include "proto/base/clock.h"
 #include "proto/base/file.h"
 #include "proto/node/program.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #define API_PORT 9340
 #define API_ADDRESS "127.0.0.1:9340"
@@ -318,6 +324,165 @@ static weft_err run_restore(const struct wf_call_line *line, wf_why *why)
     return WEFT_OK;
 }
 
+/* ---- rotate-ca */
+
+/* Wakes the controller that runs on this home, and waits until it has done what we look for. */
+static weft_err wake(const char *dir, const char *name, bool to_be_there, wf_why *why)
+{
+    const struct timespec pause = {.tv_nsec = 50000000};
+    char *path = home_path(dir, name, "");
+    wf_buf text;
+    long pid = 0;
+    weft_err err;
+
+    wf_buf_init(&text, 64);
+    err = path == NULL ? WEFT_ENOMEM : home_read(dir, HOME_PID, "", false, &text, why);
+    if (err == WEFT_OK && wf_buf_cstr(&text) != NULL)
+        pid = strtol(wf_buf_cstr(&text), NULL, 10);
+    wf_buf_fini(&text);
+    if (err == WEFT_OK && (pid < 2 || kill((pid_t)pid, SIGHUP) != 0))
+        err =
+            wf_fail(why, WEFT_EUNREACHABLE,
+                    "%s is in use, but not by a controller that can be woken; send it SIGHUP", dir);
+    for (unsigned i = 0; err == WEFT_OK && wf_file_exists(path) != to_be_there; i++) {
+        if (i == 200)
+            err = wf_fail(why, WEFT_ETIMEDOUT,
+                          "the running controller has not answered; its log says why");
+        nanosleep(&pause, NULL);
+    }
+    free(path);
+    return err;
+}
+
+/* The text of the status, and how many are behind; from the home, or from who runs on it. */
+static weft_err rotation_text(const char *dir, const char *seal_key, bool *is_live, wf_buf *out,
+                              size_t *behind, wf_why *why)
+{
+    struct json_t *object = NULL;
+    char *path = home_path(dir, HOME_ROTATION, "");
+    struct home home;
+    weft_err err = home_open_sealed(dir, seal_key, &home, why);
+
+    *is_live = err == WEFT_EBUSY;
+    if (err == WEFT_OK) {
+        err = follow_status(&home, wf_now_wall_ms(), &object, behind);
+        if (err == WEFT_OK)
+            err = view_put(object, out);
+        home_close(&home);
+    } else if (err == WEFT_EBUSY && path != NULL) {
+        (void)unlink(path);
+        err = wake(dir, HOME_ROTATION, true, why);
+        if (err == WEFT_OK)
+            err = home_read(dir, HOME_ROTATION, "", false, out, why);
+        if (err == WEFT_OK) {
+            const char *at =
+                wf_buf_cstr(out) == NULL ? NULL : strstr(wf_buf_cstr(out), "\"behind_count\":");
+
+            *behind = at == NULL ? 1 : strtoul(at + strlen("\"behind_count\":"), NULL, 10);
+        }
+    }
+    free(path);
+    return err;
+}
+
+static weft_err what_of(const char *list, unsigned *what, wf_why *why)
+{
+    while (*list != '\0') {
+        char word[16];
+        size_t len = strcspn(list, ",");
+
+        snprintf(word, sizeof word, "%.*s", (int)(len < sizeof word ? len : sizeof word - 1), list);
+        if (rotation_what(word) == 0)
+            return wf_fail(
+                why, WEFT_EUSAGE,
+                "--what: '%s' is none of identities, routers, controllers, root, policy, "
+                "audit, enrollment and all",
+                word);
+        *what |= rotation_what(word);
+        list += len + (list[len] == ',');
+    }
+    return WEFT_OK;
+}
+
+static weft_err read_line(const struct wf_call_line *line, struct rotation *rotation, bool *status,
+                          wf_why *why)
+{
+    const char *what = wf_line_text(line, "what");
+    weft_err err = need_home(line, &rotation->dir, why);
+
+    rotation->passphrase_file = wf_line_text(line, "root-passphrase-file");
+    rotation->seal_key = wf_line_text(line, "seal-key");
+    rotation->finish = wf_line_flag(line, "finish");
+    *status = wf_line_flag(line, "status");
+    if (err != WEFT_OK)
+        return err;
+    if ((what != NULL) + rotation->finish + *status != 1)
+        return wf_fail(why, WEFT_EUSAGE, "say one of --what KEYS, --finish and --status");
+    return what == NULL ? WEFT_OK : what_of(what, &rotation->what, why);
+}
+
+/* The new state is on disk; now whoever works with it takes it up. */
+static weft_err take_up(const struct rotation *rotation, bool is_live, wf_why *why)
+{
+    struct home home;
+    weft_err err;
+
+    if (is_live)
+        return wake(rotation->dir, HOME_READY, false, why);
+    err = home_open_sealed(rotation->dir, rotation->seal_key, &home, why);
+    if (err == WEFT_OK)
+        home_close(&home);
+    return err;
+}
+
+static weft_err run_rotate(const struct wf_call_line *line, wf_why *why)
+{
+    struct rotation rotation = {.what = 0};
+    bool status = false, is_live = false;
+    size_t behind = 0;
+    char *path = NULL;
+    int lock = -1;
+    wf_buf text;
+    weft_err err = read_line(line, &rotation, &status, why);
+
+    wf_buf_init(&text, 1024u * 1024u);
+    if (err == WEFT_OK && (path = home_path(rotation.dir, "rotate", "")) == NULL)
+        err = wf_fail(why, WEFT_ENOMEM, "out of memory");
+    if (err == WEFT_OK)
+        err = wf_file_lock(path, 0, &lock, why);
+    if (err == WEFT_OK)
+        err = rotation_text(rotation.dir, rotation.seal_key, &is_live, &text, &behind, why);
+    if (err != WEFT_OK)
+        goto out;
+    if (status) {
+        printf("%s\n", wf_buf_cstr(&text));
+        goto out;
+    }
+    if (rotation.finish && behind > 0 && !wf_line_flag(line, "force")) {
+        err = wf_fail(why, WEFT_ECONFLICT,
+                      "%zu node%s not followed (rotate-ca --status names them); they would be cut "
+                      "off: wait, have them renew, or say --force",
+                      behind, behind == 1 ? " has" : "s have");
+        goto out;
+    }
+    err = rotation_stage(&rotation, why);
+    if (err == WEFT_OK)
+        err = take_up(&rotation, is_live, why);
+    if (err == WEFT_OK)
+        printf("%s%s\n", rotation.finish ? "the older keys are out of the bundle" : "rotated",
+               is_live ? "; the running controller has taken it up" : "");
+    if (err == WEFT_OK && !rotation.finish)
+        printf("next: weft-controller rotate-ca --home %s --status, and --finish once all have "
+               "followed\n",
+               rotation.dir);
+out:
+    if (lock >= 0)
+        close(lock);
+    wf_buf_fini(&text);
+    free(path);
+    return err;
+}
+
 static const struct wf_option init_options[] = {
     {"home", WF_OPTION_TEXT, "DIR", "the folder to make"},
     {"domain", WF_OPTION_TEXT, "TD", "the trust domain (weft.internal)"},
@@ -341,6 +506,19 @@ static const struct wf_option run_options[] = {
 static const struct wf_option admin_options[] = {
     {"home", WF_OPTION_TEXT, "DIR", "the folder that init made; the controller must be stopped"},
     {"out", WF_OPTION_TEXT, "FILE", "the identity file to write"},
+    {"seal-key", WF_OPTION_TEXT, "SOURCE", "where the seal key is now (where the home says)"},
+    {NULL, WF_OPTION_FLAG, NULL, NULL},
+};
+static const struct wf_option rotate_options[] = {
+    {"home", WF_OPTION_TEXT, "DIR", "the folder that init made; the controller may run"},
+    {"what", WF_OPTION_TEXT, "KEYS",
+     "identities, routers, controllers, root, policy, audit, enrollment or all; several with "
+     "commas"},
+    {"status", WF_OPTION_FLAG, NULL, "say as JSON who has not followed"},
+    {"finish", WF_OPTION_FLAG, NULL, "take the older keys out of the trust bundle"},
+    {"force", WF_OPTION_FLAG, NULL, "with --finish: cut off who has not followed"},
+    {"root-passphrase-file", WF_OPTION_TEXT, "FILE",
+     "its first line opens the root key (DIR/root-passphrase)"},
     {"seal-key", WF_OPTION_TEXT, "SOURCE", "where the seal key is now (where the home says)"},
     {NULL, WF_OPTION_FLAG, NULL, NULL},
 };
@@ -373,6 +551,9 @@ static const struct wf_command commands[] = {
     {"admin", "--home DIR --out FILE", "make another administrator's identity file, locally",
      "weft-controller admin --home /var/lib/weft-controller --out admin.json", admin_options, 0, 0,
      run_admin},
+    {"rotate-ca", "--home DIR --what KEYS", "make new authorities and keys, beside the older ones",
+     "weft-controller rotate-ca --home /var/lib/weft-controller --what identities,policy",
+     rotate_options, 0, 0, run_rotate},
     {"check-config", "--home DIR", "look whether everything is in place",
      "weft-controller check-config --home /var/lib/weft-controller", check_options, 0, 0,
      run_check},

@@ -10,6 +10,43 @@ const char *node_word(enum pki_kind kind)
     return kind == PKI_ROUTER ? "router" : "identity";
 }
 
+weft_err node_key_lives(store *s, const struct store_node *node, const pki_pin *pin, bool *out)
+{
+    struct store_key key;
+    weft_err err = store_key_get(s, pin, &key);
+
+    *out = err == WEFT_OK && node->enrolled && !key.dead && wf_id_equal(&key.subject, &node->id);
+    return err == WEFT_ENOTFOUND ? WEFT_OK : err;
+}
+
+struct pins {
+    pki_pin *pins;
+    size_t count;
+};
+
+static weft_err take_pin(void *arg, const struct store_key *key)
+{
+    struct pins *p = arg;
+
+    if (p->count == WF_PINS_MAX)
+        return WEFT_EEOF;
+    if (!pki_pin_equal(&key->pin, &p->pins[0]))
+        p->pins[p->count++] = key->pin;
+    return WEFT_OK;
+}
+
+weft_err node_pins(store *s, const wf_id *node, const pki_pin *first, uint64_t now,
+                   pki_pin pins[WF_PINS_MAX], size_t *count)
+{
+    struct pins p = {pins, 1};
+    weft_err err;
+
+    pins[0] = *first;
+    err = store_key_each(s, node, now, take_pin, &p);
+    *count = p.count;
+    return err;
+}
+
 weft_err node_find(struct call *call, struct args *args, enum pki_kind kind, struct store_node *out)
 {
     store *s = call->c->home.store;

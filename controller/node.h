@@ -9,6 +9,14 @@ struct json_t;
 #define NODE_TOKEN_LIFE_S 86400u
 #define NODE_TOKEN_LIFE_MAX_S (30u * 86400u)
 
+/*
+ * Whether this key is one of the enrolled node's: certified for it, and not withdrawn. There are
+ * several while a change of key is under way.
+ */
+weft_err node_key_lives(store *s, const struct store_node *node, const pki_pin *pin, bool *out);
+/* The node's living keys that pin it, this one first: how many were put (at most WF_PINS_MAX). */
+weft_err node_pins(store *s, const wf_id *node, const pki_pin *first, uint64_t now,
+                   pki_pin pins[WF_PINS_MAX], size_t *count);
 /* "identity", "router". */
 const char *node_word(enum pki_kind kind);
 /* The node that `name` or `id` among the arguments names, if the call may touch it. */

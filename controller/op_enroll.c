@@ -12,6 +12,7 @@
  * - A key that another subject has, or that was withdrawn, is never certified.
  */
 #include "controller/enroll.h"
+#include "controller/follow.h"
 #include "controller/issue.h"
 #include "controller/node.h"
 #include <assert.h>
@@ -30,6 +31,47 @@ static weft_err put_chain(wf_buf *out, const pki_chain *chain)
     return err;
 }
 
+/* The bundle that the token pins, and all that followed: the enrollee goes from one to the next. */
+static weft_err put_bundles(struct call *call)
+{
+    const struct home *home = &call->c->home;
+    uint8_t digest[32];
+    size_t i = home->bundle_count;
+    weft_err err;
+
+    while (i > 0) {
+        pki_record_digest(wf_span_of(home->bundles[i - 1].data, home->bundles[i - 1].len), digest);
+        if (memcmp(digest, call->pinned, sizeof digest) == 0)
+            break;
+        i--;
+    }
+    if (i == 0 || home->bundle_count - i > WF_BUNDLES_MAX)
+        return wf_fail(&call->why, WEFT_ECREDENTIAL,
+                       "this token names a trust bundle that is %s; ask for a new token",
+                       i == 0 ? "not one of this fabric's" : "too many rotations old");
+    err = call_put_field(&call->result, 2,
+                         wf_span_of(home->bundles[i - 1].data, home->bundles[i - 1].len));
+    for (; err == WEFT_OK && i < home->bundle_count; i++)
+        err = call_put_field(&call->result, 10,
+                             wf_span_of(home->bundles[i].data, home->bundles[i].len));
+    return err;
+}
+
+/* RenewResult: what the caller's Hello said that it lacks. */
+static weft_err put_newer_bundles(struct call *call)
+{
+    const struct home *home = &call->c->home;
+    weft_err err = WEFT_OK;
+
+    if (call->bundle_version == 0 || (call->bundle_version < home->bundle_count &&
+                                      home->bundle_count - call->bundle_version > WF_BUNDLES_MAX))
+        return call_put_field(&call->result, 2, pki_trust_bundle(home->trust));
+    for (size_t i = (size_t)call->bundle_version; err == WEFT_OK && i < home->bundle_count; i++)
+        err = call_put_field(&call->result, 3,
+                             wf_span_of(home->bundles[i].data, home->bundles[i].len));
+    return err;
+}
+
 /* EnrollResult, field by field: the signed parts are encoded already. */
 static weft_err put_enroll_result(struct call *call, const struct store_node *node,
                                   const pki_chain *chain)
@@ -41,7 +83,7 @@ static weft_err put_enroll_result(struct call *call, const struct store_node *no
     weft_err err = put_chain(&call->result, chain);
 
     if (err == WEFT_OK)
-        err = call_put_field(&call->result, 2, pki_trust_bundle(home->trust));
+        err = put_bundles(call);
     if (err == WEFT_OK)
         err = call_put_field(&call->result, 3, wf_span_of(node->id.b, sizeof node->id.b));
     if (err == WEFT_OK)
@@ -53,6 +95,9 @@ static weft_err put_enroll_result(struct call *call, const struct store_node *no
     pki_chain_pin(home->chain, &pin);
     if (err == WEFT_OK)
         err = call_put_field(&call->result, 6, wf_span_of(pin.b, sizeof pin.b));
+    if (err == WEFT_OK && home->has_next)
+        err =
+            call_put_field(&call->result, 6, wf_span_of(home->next_pin.b, sizeof home->next_pin.b));
     if (err == WEFT_OK)
         err = call_put_members(call, 7, 24 * 1024);
     if (err == WEFT_OK && node->kind == PKI_ROUTER) {
@@ -150,13 +195,12 @@ weft_err enroll_certify(struct call *call, struct store_node *node, wf_span spki
         return err;
     pki_chain_validity(chain, &from, &key.not_after);
     note_certificate(call, node, &key.pin);
-    if (node->enrolled)
-        err = withdraw_older_keys(call, &node->id, &key.pin);
-    if (err == WEFT_OK)
-        err = store_key_put(home->store, &key);
+    err = store_key_put(home->store, &key);
     node->enrolled = true;
     node->pin = key.pin;
     node->expires = key.not_after;
+    if (err == WEFT_OK)
+        err = follow_certified(home, node->kind, &node->id);
     if (err == WEFT_OK)
         err = store_node_put(home->store, node);
     if (err == WEFT_OK && node->kind == PKI_ROUTER) {
@@ -232,10 +276,16 @@ static weft_err redeem(struct call *call, const struct store_token *row, struct 
 {
     wf_buf pem;
     pki_chain *chain = NULL;
-    weft_err err;
+    pki_pin kept;
+    weft_err err = WEFT_OK;
 
     wf_buf_init(&pem, PEM_MAX);
-    err = enroll_certify(call, node, spki, until, &chain);
+    if (node->enrolled) {
+        pki_pin_of_spki(spki, &kept);
+        err = withdraw_older_keys(call, &node->id, &kept);
+    }
+    if (err == WEFT_OK)
+        err = enroll_certify(call, node, spki, until, &chain);
     if (err == WEFT_OK)
         err = pki_chain_put_pem(chain, &pem);
     if (err == WEFT_OK)
@@ -340,18 +390,14 @@ static weft_err enroll(struct call *call, const Weft__Wire__EnrollCall *ask, wf_
     struct enrolling e = {.call = call, .ask = ask, .spki = spki};
     size_t token_len = strlen(ask->token);
     const struct way *way;
-    wf_span key;
+    wf_span keys[WF_BUNDLE_KEYS_MAX];
+    size_t key_count = pki_trust_enrollment_keys(home->trust, keys, WF_BUNDLE_KEYS_MAX);
     weft_err err;
-    wf_buf own;
 
-    wf_buf_init(&own, 256);
-    err = pki_key_put_spki(home->enrollment, &own);
-    key = wf_span_of(own.data, own.len);
-    if (err == WEFT_OK)
-        err = pki_token_verify(ask->token, token_len, &key, 1, call->now, &e.token, &call->why);
-    wf_buf_fini(&own);
+    err = pki_token_verify(ask->token, token_len, keys, key_count, call->now, &e.token, &call->why);
     if (err != WEFT_OK)
         return err;
+    call->pinned = e.token.bundle;
     way = find_way(e.token.method);
     if (way == NULL || strcmp(e.token.issuer, home->domain) != 0)
         return wf_fail(&call->why, WEFT_ECREDENTIAL,
@@ -385,6 +431,42 @@ weft_err op_enroll(struct call *call)
 
 /* ---- renewal */
 
+/* How many keys of the subject live, this one aside. */
+struct living {
+    pki_pin but;
+    size_t count;
+};
+
+static weft_err count_key(void *arg, const struct store_key *key)
+{
+    struct living *living = arg;
+
+    living->count += !pki_pin_equal(&key->pin, &living->but);
+    return WEFT_OK;
+}
+
+/* The new key's own request and proof; its SPKI is appended. */
+static weft_err open_new_key(struct call *call, const Weft__Wire__RenewCall *ask,
+                             const struct store_node *node, wf_buf *spki)
+{
+    struct living living = {.count = 0};
+    weft_err err = pki_csr_open(wf_pb_span(ask->new_csr), spki, &call->why);
+
+    if (err == WEFT_OK)
+        err = proof_holds(call, wf_span_of(spki->data, spki->len), PKI_LABEL_RENEW,
+                          "EXPORTER-weft-renew", wf_pb_span(ask->new_csr), ask->new_proof);
+    if (err != WEFT_OK)
+        return err;
+    pki_pin_of_spki(wf_span_of(spki->data, spki->len), &living.but);
+    err = store_key_each(call->c->home.store, &node->id, call->now, count_key, &living);
+    if (err == WEFT_OK && living.count >= WF_PINS_MAX)
+        return wf_fail(&call->why, WEFT_ELIMIT,
+                       "%zu keys of this %s live already; retire the older ones first (weft renew "
+                       "--retire)",
+                       living.count, node_word(node->kind));
+    return err;
+}
+
 static weft_err renew(struct call *call, const Weft__Wire__RenewCall *ask, wf_span spki)
 {
     const struct home *home = &call->c->home;
@@ -392,33 +474,73 @@ static weft_err renew(struct call *call, const Weft__Wire__RenewCall *ask, wf_sp
     struct store_node node;
     pki_chain *chain = NULL;
     uint64_t until = 0;
+    bool lives = false;
+    wf_buf fresh;
     pki_pin pin;
     weft_err err;
 
     pki_pin_of_spki(spki, &pin);
     if (!pki_pin_equal(&pin, &who->pin))
         return wf_fail(&call->why, WEFT_EINVAL,
-                       "renewal keeps the key; changing it is not built yet (use weft identity "
-                       "reissue)");
+                       "the request is for another key than the caller's; a new key comes as "
+                       "new_csr");
     err = proof_holds(call, spki, PKI_LABEL_RENEW, "EXPORTER-weft-renew", wf_pb_span(ask->csr),
                       ask->proof);
     if (err == WEFT_OK)
         err = store_node_get(home->store, who->kind, &who->id, &node);
+    if (err == WEFT_OK)
+        err = node_key_lives(home->store, &node, &pin, &lives);
     if (err != WEFT_OK)
         return err;
-    if (!node.enrolled || !pki_pin_equal(&node.pin, &pin))
+    if (!lives)
         return wf_fail(&call->why, WEFT_EREVOKED,
                        "another key took this one's place; enroll again with a new token");
-    err = enroll_renewal(call, ask, &node, &until);
+    wf_buf_init(&fresh, WF_CSR_MAX);
+    if (ask->new_csr.len > 0) {
+        err = open_new_key(call, ask, &node, &fresh);
+        spki = wf_span_of(fresh.data, fresh.len);
+    }
+    if (err == WEFT_OK)
+        err = enroll_renewal(call, ask, &node, &until);
     if (err == WEFT_OK)
         err = enroll_certify(call, &node, spki, until, &chain);
     if (err == WEFT_OK)
         err = put_chain(&call->result, chain);
     if (err == WEFT_OK)
-        err = call_put_field(&call->result, 2, pki_trust_bundle(home->trust));
+        err = put_newer_bundles(call);
     if (err == WEFT_OK)
         call->c->counters.renewals++;
     pki_chain_free(chain);
+    wf_buf_fini(&fresh);
+    return err;
+}
+
+/* The caller's other keys are never certified or believed again. */
+weft_err op_retire(struct call *call)
+{
+    struct store_node node;
+    bool lives = false;
+    weft_err err;
+
+    if (call->arguments.len != 0 &&
+        !wf_span_equal(call->arguments, wf_span_of("{}", 2))) /* from a library that speaks JSON */
+        return wf_fail(&call->why, WEFT_EPROTO, "retire takes no arguments");
+    err = store_node_get(call->c->home.store, call->subject->kind, &call->subject->id, &node);
+    if (err == WEFT_OK)
+        err = node_key_lives(call->c->home.store, &node, &call->subject->pin, &lives);
+    if (err == WEFT_OK && (!lives || !pki_pin_equal(&node.pin, &call->subject->pin)))
+        err = wf_fail(&call->why, WEFT_EREFUSED,
+                      "only the newest key retires the others; renew the identity file first");
+    if (err == WEFT_OK)
+        err = withdraw_older_keys(call, &node.id, &node.pin);
+    if (err == WEFT_OK && node.kind == PKI_ROUTER) {
+        call_touch(call);
+        err = members_sign(&call->c->home, &node, call->now);
+        if (err == WEFT_OK)
+            err = call_note(call, EFFECT_MEMBERS, node.kind, &node.id);
+    }
+    if (err == WEFT_OK)
+        err = wf_buf_put_text(&call->result, "{}");
     return err;
 }
 

@@ -1,6 +1,7 @@
 /* Grants on demand for identities, membership for routers, and reports of sessions. */
+#include "controller/follow.h"
 #include "controller/issue.h"
-#include "controller/operation.h"
+#include "controller/node.h"
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +23,8 @@ struct granting {
     struct policy_thing thing;
     struct policy_facts facts; /* hours and source are open: the grant carries them */
     uint64_t expiry, epoch;
+    pki_pin pins[WF_PINS_MAX]; /* the caller's living keys, that of this link first */
+    size_t pin_count;
     unsigned count;
     bool full;
 };
@@ -60,6 +63,8 @@ static weft_err grant_one(struct granting *g, const struct catalog_service *serv
         .service_name = service->name,
         .role = type,
         .subject = call->subject,
+        .pins = g->pins,
+        .pin_count = g->pin_count,
         .not_before = call->now,
         .expiry = g->expiry,
         .epoch = g->epoch,
@@ -204,7 +209,7 @@ weft_err op_grants(struct call *call)
     struct catalog_mine mine = {.rules = NULL};
     Weft__Wire__GrantsCall *ask = NULL;
     struct store_node node;
-    bool refused = false;
+    bool refused = false, lives = false;
     uint64_t life;
     weft_err err =
         wf_grants_call_decode(call->arguments.data, call->arguments.len, &ask, &call->why);
@@ -217,7 +222,13 @@ weft_err op_grants(struct call *call)
         err = catalog_load(&c->catalog, c->home.store);
     if (err != WEFT_OK)
         goto out;
-    if (!pki_pin_equal(&node.pin, &call->subject->pin)) {
+    err = node_key_lives(c->home.store, &node, &call->subject->pin, &lives);
+    if (err == WEFT_OK)
+        err = node_pins(c->home.store, &node.id, &call->subject->pin, call->now, g.pins,
+                        &g.pin_count);
+    if (err != WEFT_OK)
+        goto out;
+    if (!lives) {
         err = wf_fail(&call->why, WEFT_EREVOKED,
                       "another key took this one's place; enroll again with a new token");
         goto out;
@@ -244,6 +255,8 @@ weft_err op_grants(struct call *call)
     if (err == WEFT_OK && c->home.log->newest.len > 0)
         err = call_put_field(&call->result, 7,
                              wf_span_of(c->home.log->newest.data, c->home.log->newest.len));
+    if (err == WEFT_OK)
+        err = follow_granted(&c->home, &node.id);
 out:
     catalog_mine_free(&mine);
     wf_grants_call_free(ask);

@@ -1,4 +1,4 @@
-#include "controller/operation.h"
+#include "controller/node.h"
 #include "controller/rights.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
@@ -48,6 +48,8 @@ static const struct operation table[] = {
     NODE_NOTED("enroll", WHO_ANYONE, AUDIT_ENROLL, op_enroll),
     NODE_NOTED("renew", WHO_NODE | WHO_EXPIRED, AUDIT_RENEW, op_renew),
     NODE_NOTED("grants", WHO_IDENTITY, AUDIT_GRANTS, op_grants),
+    NODE_NOTED("retire", WHO_NODE, AUDIT_RENEW, op_retire),
+    NODE("holds", WHO_NODE, op_holds),
     NODE("sync", WHO_ROUTER, op_sync),
     NODE("sessions", WHO_NODE, op_sessions),
     ACT("identity.create", KIND_IDENTITIES, op_identity_create),
@@ -100,6 +102,7 @@ static const struct operation table[] = {
     LOOK("audit.checkpoints", KIND_AUDIT, op_audit_checkpoints),
     LOOK("audit.prove", KIND_AUDIT, op_audit_prove),
     ACT_ONLY("login", KIND_ANY, op_login),
+    LOOK("rotation.status", KIND_ANY, op_rotation_status),
     LOOK("status", KIND_ANY, op_status),
     {"backup.begin", WHO_ADMIN, KIND_FULL, KIND_ACT_ONLY, AUDIT_ADMIN, NULL, op_backup_begin},
     LOOK("backup.status", KIND_FULL, op_backup_status),
@@ -310,6 +313,7 @@ static weft_err admit(struct call *call, const struct operation *op)
 {
     struct store_node node;
     unsigned who = call->who;
+    bool lives = false;
     weft_err err;
 
     call->rights = 0;
@@ -330,7 +334,11 @@ static weft_err admit(struct call *call, const struct operation *op)
         if (err != WEFT_OK && err != WEFT_ENOTFOUND)
             return err;
         /* A link that is open may outlive the key that a new one has replaced. */
-        if (err == WEFT_OK && pki_pin_equal(&node.pin, &call->subject->pin))
+        if (err == WEFT_OK)
+            err = node_key_lives(call->c->home.store, &node, &call->subject->pin, &lives);
+        if (err != WEFT_OK && err != WEFT_ENOTFOUND)
+            return err;
+        if (err == WEFT_OK && lives)
             who |= WHO_ADMIN;
         call->is_admin = (who & WHO_ADMIN) != 0;
     }

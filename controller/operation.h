@@ -31,6 +31,8 @@ struct call {
     const struct pki_subject *subject; /* of the verified leaf; NULL: anonymous */
     const char *remote;                /* for the log */
     uint64_t floors_version;           /* that the caller said it holds */
+    uint64_t bundle_version;           /* likewise; 0: it didn't say */
+    const uint8_t *pinned;             /* digest of the bundle that the caller's token names */
     /* The exporter of the caller's channel. */
     weft_err (*exporter)(void *arg, const char *label, uint8_t out[32]);
     void *exporter_arg;
@@ -121,6 +123,8 @@ struct operation_row operation_row(size_t i);
 
 weft_err op_enroll(struct call *call);
 weft_err op_renew(struct call *call);
+weft_err op_retire(struct call *call);
+weft_err op_holds(struct call *call);
 weft_err op_grants(struct call *call);
 weft_err op_sync(struct call *call);
 weft_err op_sessions(struct call *call);
@@ -180,5 +184,6 @@ weft_err op_backup_begin(struct call *call, struct args *args);
 weft_err op_backup_status(struct call *call, struct args *args);
 weft_err op_backup_read(struct call *call, struct args *args);
 weft_err op_backup_end(struct call *call, struct args *args);
+weft_err op_rotation_status(struct call *call, struct args *args);
 
 #endif

@@ -14,6 +14,7 @@
  */
 #include "controller/peer.h"
 #include "controller/api_reply.h"
+#include "controller/follow.h"
 #include "controller/operation.h"
 #include "controller/restore.h"
 #include "proto/base/clock.h"
@@ -195,6 +196,7 @@ static void on_up(wf_link *link, void *arg, const Weft__Wire__Hello *hello)
     (void)link;
     peer->floors_version = hello->floors_version;
     look_at_checkpoint(peer, hello->checkpoint);
+    follow_hello(peer, hello->bundle_version);
     if ((peer->who & WHO_NODE) == 0 || floors_version(&peer->c->home, &newest) != WEFT_OK)
         return;
     if (peer->floors_version > newest) {
@@ -241,6 +243,7 @@ static void on_call(struct peer *peer, const Weft__Wire__Call *in)
         .subject = peer->is_known ? &peer->subject : NULL,
         .remote = wf_link_remote(peer->link),
         .floors_version = peer->floors_version,
+        .bundle_version = peer->bundle_version,
         .exporter = export_channel,
         .exporter_arg = peer->link,
         .operation = in->operation,

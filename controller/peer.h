@@ -15,6 +15,8 @@ struct peer {
     bool is_known;        /* subject is filled: all but anonymous ones */
     struct pki_subject subject;
     uint64_t floors_version;  /* what its Hello said */
+    uint64_t bundle_version;  /* likewise; 0: it didn't */
+    bool is_told;             /* of the last rotation: see follow.h */
     unsigned pending;         /* calls whose replies wait for the commit */
     unsigned calls;           /* in all */
     uint64_t since;           /* monotonic ms */

@@ -128,17 +128,11 @@ static weft_err learn_set(const struct home *home, const Weft__Wire__Signed *set
                           size_t *learned, wf_why *why)
 {
     Weft__Wire__FloorsBody *body = NULL;
-    wf_buf spki;
-    wf_span key;
+    wf_span keys[WF_BUNDLE_KEYS_MAX];
+    size_t count = pki_trust_policy_keys(home->trust, keys, WF_BUNDLE_KEYS_MAX);
     bool known = false;
-    weft_err err;
+    weft_err err = pki_record_verify(set, PKI_LABEL_FLOORS, keys, count, why);
 
-    wf_buf_init(&spki, 256);
-    err = pki_key_put_spki(home->policy, &spki);
-    key = wf_span_of(spki.data, spki.len);
-    if (err == WEFT_OK)
-        err = pki_record_verify(set, PKI_LABEL_FLOORS, &key, 1, why);
-    wf_buf_fini(&spki);
     if (err == WEFT_OK)
         err = wf_floors_body_decode(set->body.data, set->body.len, &body, why);
     if (err == WEFT_OK && strcmp(body->trust_domain, home->domain) != 0)

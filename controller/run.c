@@ -12,9 +12,11 @@
  */
 #include "controller/api.h"
 #include "controller/backup.h"
+#include "controller/follow.h"
 #include "controller/jwks.h"
 #include "controller/operation.h"
 #include "controller/peer.h"
+#include "controller/view.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
 #include "proto/node/daemon.h"
@@ -22,17 +24,21 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <uv.h>
 
 #define LOOK_AFTER_MS 600000u /* records and rows, now and then */
-#define CHECKPOINT_MS 500u    /* until what a rate held back is tried again */
-#define SWEEP_MS 15000u       /* while somebody is there who isn't enrolled */
+#define TELL_AT_ONCE 64u      /* of those who have to renew, and then a pause */
+#define TELL_EACH_MS 100u
+#define CHECKPOINT_MS 500u /* until what a rate held back is tried again */
+#define SWEEP_MS 15000u    /* while somebody is there who isn't enrolled */
 
 struct program {
     struct controller c;
     uv_loop_t loop;
     uv_check_t turn_end;
     uv_timer_t look_after, sweep, checkpoint, backup;
+    uv_timer_t rotation; /* until new keys sign; then, while peers are told */
     wf_net *net;
     pki_tls_ctx *tls;
     wf_listener *listener;
@@ -62,6 +68,7 @@ static void stop(struct program *p)
     uv_close((uv_handle_t *)&p->sweep, NULL);
     uv_close((uv_handle_t *)&p->checkpoint, NULL);
     uv_close((uv_handle_t *)&p->backup, NULL);
+    uv_close((uv_handle_t *)&p->rotation, NULL);
     if (p->listener != NULL)
         wf_listener_close(p->listener);
     if (p->metrics != NULL)
@@ -252,6 +259,35 @@ static bool is_ready(void *arg, wf_why *why)
 
 /* ---- life */
 
+/* For `rotate-ca --status` and `--finish`, which can't open the store while we do. */
+static void write_rotation(struct program *p)
+{
+    struct json_t *object = NULL;
+    wf_why why = {""};
+    size_t behind;
+    wf_buf text;
+    weft_err err = follow_status(&p->c.home, wf_now_wall_ms(), &object, &behind);
+
+    wf_buf_init(&text, OPERATION_RESULT_MAX);
+    if (err == WEFT_OK)
+        err = view_put(object, &text);
+    if (err == WEFT_OK)
+        err = home_write(p->c.home.dir, HOME_ROTATION, "", 0600, wf_span_of(text.data, text.len),
+                         &why);
+    if (err != WEFT_OK)
+        wf_log_error("the state of the rotation can't be written: %s",
+                     why.text[0] != '\0' ? why.text : weft_err_sentence(err));
+    wf_buf_fini(&text);
+}
+
+static weft_err write_pid(const char *dir, wf_why *why)
+{
+    char text[24];
+    int len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+
+    return home_write(dir, HOME_PID, "", 0644, wf_span_of(text, (size_t)len), why);
+}
+
 static void on_stop(void *arg)
 {
     struct program *p = arg;
@@ -267,10 +303,76 @@ static void on_stop(void *arg)
     stop(p);
 }
 
+/* ---- rotation: SIGHUP takes up what `rotate-ca` has made ready */
+
+static void on_told(uv_timer_t *timer)
+{
+    struct program *p = wf_container_of(timer, struct program, rotation);
+    unsigned told = 0;
+
+    for (wf_node *n = p->c.peers.next; n != &p->c.peers && told < TELL_AT_ONCE; n = n->next) {
+        struct peer *peer = wf_container_of(n, struct peer, node);
+
+        if (peer->is_told || (peer->who & WHO_NODE) == 0)
+            continue;
+        peer->is_told = true;
+        told++;
+        follow_tell(peer);
+    }
+    if (told == TELL_AT_ONCE)
+        uv_timer_start(timer, on_told, TELL_EACH_MS, 0);
+}
+
+/* Everybody who is here has had the time to take the new bundle: now its keys sign. */
+static void on_settled(uv_timer_t *timer)
+{
+    struct program *p = wf_container_of(timer, struct program, rotation);
+    wf_why why = {""};
+    weft_err err = home_read_signers(&p->c.home, &why);
+
+    if (err == WEFT_OK)
+        err = pki_tls_ctx_replace(p->tls, p->c.home.key, p->c.home.chain, &why);
+    if (err == WEFT_OK)
+        err = store_begin(p->c.home.store);
+    if (err == WEFT_OK)
+        err = follow_resign(&p->c, wf_now_wall_ms());
+    if (err != WEFT_OK) {
+        wf_log_error("the rotation can't be taken up, the older keys go on: %s",
+                     why.text[0] != '\0' ? why.text : weft_err_sentence(err));
+        return;
+    }
+    wf_log_info("the new authorities and keys are in use");
+    for (wf_node *n = p->c.peers.next; n != &p->c.peers; n = n->next)
+        wf_container_of(n, struct peer, node)->is_told = false;
+    on_told(timer);
+    write_rotation(p);
+}
+
 static void on_reload(void *arg)
 {
-    (void)arg;
-    wf_log_info("there is nothing to reload: settings live in the store");
+    struct program *p = arg;
+    wf_why why = {""};
+    bool switched = false;
+    size_t first = 0;
+    weft_err err = home_switch(p->c.home.dir, &switched, &why);
+
+    if (err == WEFT_OK && switched)
+        err = home_read_bundles(&p->c.home, &first, &why);
+    if (err != WEFT_OK) {
+        wf_log_error("the rotation can't be taken up: %s", why.text);
+    } else if (switched) {
+        wf_log_info("a rotation is taken up: the trust bundle is of version %llu",
+                    (unsigned long long)pki_trust_version(p->c.home.trust));
+        for (wf_node *n = p->c.peers.next; n != &p->c.peers; n = n->next) {
+            struct peer *peer = wf_container_of(n, struct peer, node);
+
+            if ((peer->who & WHO_NODE) != 0)
+                follow_push_bundles(peer, first);
+        }
+        uv_timer_start(&p->rotation, on_settled, FOLLOW_SETTLE_MS, 0);
+    } else if (!p->c.home.is_switching) {
+        write_rotation(p);
+    }
 }
 
 static weft_err open_network(struct program *p, const struct controller_run *run, wf_why *why)
@@ -326,7 +428,9 @@ weft_err controller_run(const struct controller_run *run, wf_why *why)
     err = controller_init_sealed(&p->c, run->dir, run->seal_key, why);
     if (err != WEFT_OK)
         goto fail_init;
-    err = controller_note(&p->c, AUDIT_START);
+    err = write_pid(run->dir, why);
+    if (err == WEFT_OK)
+        err = controller_note(&p->c, AUDIT_START);
     if (err == WEFT_OK)
         err = controller_look_after(&p->c, wf_now_wall_ms(), &renewed);
     if (err == WEFT_OK)
@@ -345,6 +449,7 @@ weft_err controller_run(const struct controller_run *run, wf_why *why)
     uv_timer_init(&p->loop, &p->sweep);
     uv_timer_init(&p->loop, &p->checkpoint);
     uv_timer_init(&p->loop, &p->backup);
+    uv_timer_init(&p->loop, &p->rotation);
     uv_check_start(&p->turn_end, on_turn_end);
     uv_timer_start(&p->look_after, on_look_after, LOOK_AFTER_MS, LOOK_AFTER_MS);
     err = jwks_open(&p->loop, &p->c, &p->c.jwks);

@@ -104,6 +104,19 @@ weft_err store_admin_get(store *s, const wf_id *identity, unsigned *rights); /* 
 weft_err store_admin_count_able(store *s, uint64_t *out);
 weft_err store_admin_each(store *s, const char *after, store_node_fn row, void *arg);
 
+/* What a node was last seen with, and the lifetime set for its certificates. */
+struct store_follow {
+    wf_id node;
+    uint64_t life;   /* ms; 0: WF_LEAF_LIFE_MS */
+    uint64_t seen;   /* wall ms of its last Hello, about; 0: never */
+    uint64_t bundle; /* version of the trust bundle that it said it holds */
+    pki_pin issuer;  /* the key of the authority above its newest certificate; zero: not known */
+    pki_pin policy;  /* the policy key that signed its last grants; zero: none */
+};
+/* A row of zeros where nothing is known. */
+weft_err store_follow_get(store *s, const wf_id *node, struct store_follow *out);
+weft_err store_follow_put(store *s, const struct store_follow *row);
+
 /* ---- services */
 
 enum store_mode { STORE_MODE_STREAM = 1, STORE_MODE_PARCEL = 2, STORE_MODE_BOTH = 3 };

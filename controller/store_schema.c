@@ -32,6 +32,15 @@ const char store_schema[] =
     "  PRIMARY KEY (node, role)"
     ") STRICT, WITHOUT ROWID;"
 
+    "CREATE TABLE follow ("
+    "  node BLOB PRIMARY KEY REFERENCES node ON DELETE CASCADE,"
+    "  life INTEGER NOT NULL,"
+    "  seen INTEGER NOT NULL,"
+    "  bundle INTEGER NOT NULL,"
+    "  issuer BLOB NOT NULL CHECK (length(issuer) = 32),"
+    "  policy BLOB NOT NULL CHECK (length(policy) = 32)"
+    ") STRICT, WITHOUT ROWID;"
+
     "CREATE TABLE admin ("
     "  identity BLOB PRIMARY KEY REFERENCES node ON DELETE CASCADE,"
     "  rights INTEGER NOT NULL"

@@ -273,10 +273,19 @@ static weft_err add_dry_run(const struct call *call, json_t *object)
     return WEFT_OK;
 }
 
+weft_err view_put(json_t *object, wf_buf *out)
+{
+    char *text = object == NULL ? NULL : json_dumps(object, JSON_COMPACT);
+    weft_err err = text == NULL ? WEFT_ENOMEM : wf_buf_put(out, text, strlen(text));
+
+    free(text);
+    json_decref(object);
+    return err;
+}
+
 weft_err view_answer(struct call *call, json_t *object)
 {
-    weft_err err = WEFT_ENOMEM;
-    char *text;
+    weft_err err;
 
     if (object == NULL)
         return wf_fail(&call->why, WEFT_ENOMEM, "out of memory");
@@ -284,11 +293,7 @@ weft_err view_answer(struct call *call, json_t *object)
         json_decref(object);
         return wf_fail(&call->why, WEFT_ENOMEM, "out of memory");
     }
-    text = json_dumps(object, JSON_COMPACT);
-    if (text != NULL)
-        err = wf_buf_put(&call->result, text, strlen(text));
-    free(text);
-    json_decref(object);
+    err = view_put(object, &call->result);
     return err == WEFT_OK ? err : wf_fail(&call->why, err, "the answer doesn't fit into a reply");
 }
 

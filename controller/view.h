@@ -16,6 +16,8 @@ struct json_t *view_router(const struct controller *c, const struct store_node *
 struct json_t *view_admin(const struct store_node *node, unsigned rights);
 struct json_t *view_session(struct controller *c, const struct session *session);
 
+/* Takes object (NULL: out of memory) and appends its text. */
+weft_err view_put(struct json_t *object, wf_buf *out);
 /* Takes object (NULL: out of memory) and writes it as the call's result. */
 weft_err view_answer(struct call *call, struct json_t *object);
 

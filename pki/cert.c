@@ -479,6 +479,18 @@ void pki_chain_pin(const pki_chain *chain, pki_pin *out)
     pki_pin_of_spki(pki_chain_spki(chain), out);
 }
 
+void pki_chain_issuer_pin(const pki_chain *chain, pki_pin *out)
+{
+    uint8_t der[PKI_SPKI_MAX], *at = der;
+    memset(out, 0, sizeof *out);
+    if (pki_chain_count(chain) < 2)
+        return;
+    X509_PUBKEY *key = X509_get_X509_PUBKEY(pki_chain_x509(chain, 1));
+    int len = i2d_X509_PUBKEY(key, NULL);
+    if (len > 0 && len <= PKI_SPKI_MAX && i2d_X509_PUBKEY(key, &at) == len)
+        pki_pin_of_spki(wf_span_of(der, (size_t)len), out);
+}
+
 void pki_chain_validity(const pki_chain *chain, uint64_t *not_before, uint64_t *not_after)
 {
     *not_before = chain->not_before;

@@ -48,6 +48,8 @@ weft_err pki_chain_put_pem(const pki_chain *chain, wf_buf *out);
 /* The leaf's key, DER, valid as long as the chain. */
 wf_span pki_chain_spki(const pki_chain *chain);
 void pki_chain_pin(const pki_chain *chain, pki_pin *out);
+/* Of the key of the authority that issued the leaf, if the chain shows it; else all zero. */
+void pki_chain_issuer_pin(const pki_chain *chain, pki_pin *out);
 /* Validity of the leaf as written, for display and renewal timing. */
 void pki_chain_validity(const pki_chain *chain, uint64_t *not_before, uint64_t *not_after);
 

@@ -58,6 +58,17 @@ weft_err pki_identity_put_json(const struct pki_identity *identity, wf_buf *out)
  * caller therefore must not hold. WEFT_EBUSY, WEFT_EIO.
  */
 weft_err pki_identity_save(const struct pki_identity *identity, const char *path, wf_why *why);
+/*
+ * A newer trust bundle, which the caller has verified; revocations that it carries and that no key
+ * in it has signed go. An older one is not taken.
+ */
+weft_err pki_identity_take_bundle(struct pki_identity *identity, wf_span bundle, bool *changed,
+                                  wf_why *why);
+/*
+ * Puts a newer trust bundle, which the caller has verified, into the identity file, under its lock;
+ * all else in it stays as it is there. An older one is not put. WEFT_EBUSY, WEFT_EIO.
+ */
+weft_err pki_identity_repin(const char *path, wf_span bundle, wf_why *why);
 /* Adds one encoded Signed to one of the three arrays (copied); carries is the caller's to set. */
 weft_err pki_identity_carry(wf_buf **array, size_t *count, wf_span record);
 /*

@@ -190,6 +190,50 @@ wf_span pki_trust_bundle(const pki_trust *trust)
     return wf_span_of(trust->bundle.encoded.data, trust->bundle.encoded.len);
 }
 
+uint64_t pki_trust_version(const pki_trust *trust)
+{
+    return trust->bundle.body->version;
+}
+
+static bool is_same_content(const pki_trust *trust, const Weft__Wire__BundleBody *next)
+{
+    wf_buf a, b;
+    wf_buf_init(&a, WF_BUNDLE_MAX);
+    wf_buf_init(&b, WF_BUNDLE_MAX);
+    bool same = wf_message_put(&trust->bundle.body->base, &a) == WEFT_OK &&
+                wf_message_put(&next->base, &b) == WEFT_OK && a.len == b.len &&
+                memcmp(a.data, b.data, a.len) == 0;
+    wf_buf_fini(&a);
+    wf_buf_fini(&b);
+    return same;
+}
+
+/* Two bundles under one number, or one that follows on another, are a fork: somebody signed twice.
+ */
+static weft_err follows(const pki_trust *trust, const Weft__Wire__BundleBody *next, wf_why *why)
+{
+    const unsigned long long ours = pki_trust_version(trust);
+    uint8_t digest[32];
+    if (next->version < ours)
+        return WEFT_OK;
+    if (next->version == ours) {
+        if (is_same_content(trust, next))
+            return WEFT_OK;
+        return wf_fail(why, WEFT_ECONFLICT,
+                       "there are two trust bundles of version %llu: the root signed twice; the "
+                       "one held is kept",
+                       ours);
+    }
+    pki_record_digest(pki_trust_bundle(trust), digest);
+    if (next->version == ours + 1 && (next->previous.len != sizeof digest ||
+                                      memcmp(next->previous.data, digest, sizeof digest) != 0))
+        return wf_fail(why, WEFT_ECONFLICT,
+                       "the trust bundle of version %llu follows on another than ours of version "
+                       "%llu; the one held is kept",
+                       ours + 1, ours);
+    return WEFT_OK;
+}
+
 weft_err pki_trust_update(pki_trust *trust, wf_span bundle, bool *changed, wf_why *why)
 {
     Weft__Wire__Signed *s = NULL;
@@ -212,9 +256,10 @@ weft_err pki_trust_update(pki_trust *trust, wf_span bundle, bool *changed, wf_wh
         bundle_fini(&next);
         return err;
     }
-    if (next.body->version <= trust->bundle.body->version) {
+    err = follows(trust, next.body, why);
+    if (err != WEFT_OK || next.body->version <= trust->bundle.body->version) {
         bundle_fini(&next);
-        return WEFT_OK;
+        return err;
     }
     /* What was verified under the old keys is to be verified anew. */
     pki_seen_clear(trust->chains);
@@ -226,12 +271,42 @@ weft_err pki_trust_update(pki_trust *trust, wf_span bundle, bool *changed, wf_wh
     return WEFT_OK;
 }
 
+weft_err pki_trust_follow(pki_trust *trust, Weft__Wire__Signed *const *bundles, size_t count,
+                          bool *changed, wf_why *why)
+{
+    weft_err err = WEFT_OK;
+    bool any = false;
+    wf_buf encoded;
+    wf_buf_init(&encoded, WF_BUNDLE_MAX);
+    for (size_t i = 0; err == WEFT_OK && i < count; i++) {
+        bool one = false;
+        wf_buf_clear(&encoded);
+        err = wf_signed_encode(bundles[i], &encoded);
+        if (err == WEFT_OK)
+            err = pki_trust_update(trust, wf_span_of(encoded.data, encoded.len), &one, why);
+        any = any || one;
+    }
+    wf_buf_fini(&encoded);
+    if (changed != NULL)
+        *changed = any;
+    return err;
+}
+
 size_t pki_trust_enrollment_keys(const pki_trust *trust, wf_span *out, size_t max)
 {
     const Weft__Wire__BundleBody *b = trust->bundle.body;
     size_t count = b->n_enrollment_keys < max ? b->n_enrollment_keys : max;
     for (size_t i = 0; i < count; i++)
         out[i] = wf_pb_span(b->enrollment_keys[i]);
+    return count;
+}
+
+size_t pki_trust_policy_keys(const pki_trust *trust, wf_span *out, size_t max)
+{
+    const Weft__Wire__BundleBody *b = trust->bundle.body;
+    size_t count = b->n_policy_keys < max ? b->n_policy_keys : max;
+    for (size_t i = 0; i < count; i++)
+        out[i] = wf_pb_span(b->policy_keys[i]);
     return count;
 }
 

@@ -25,10 +25,19 @@ void pki_trust_unref(pki_trust *trust);
 const char *pki_trust_domain(const pki_trust *trust);
 wf_span
 pki_trust_bundle(const pki_trust *trust); /* the encoded Signed, valid until the next update */
-/* A newer bundle, signed by a root that the present one holds. Older or equal: nothing happens. */
+uint64_t pki_trust_version(const pki_trust *trust); /* of the bundle */
+/*
+ * A newer bundle, signed by a root that the present one holds; the next one names the present one's
+ * digest. An older one, or the same: nothing happens. WEFT_ECONFLICT: another one of the same
+ * version, or a next one that follows on another; WEFT_ECREDENTIAL.
+ */
 weft_err pki_trust_update(pki_trust *trust, wf_span bundle, bool *changed, wf_why *why);
-/* The enrollment keys' and audit keys' SPKIs. */
+/* A row of them, one update after the other, up to the first that fails. changed may be NULL. */
+weft_err pki_trust_follow(pki_trust *trust, Weft__Wire__Signed *const *bundles, size_t count,
+                          bool *changed, wf_why *why);
+/* SPKIs, valid until the next update: how many of them were put. */
 size_t pki_trust_enrollment_keys(const pki_trust *trust, wf_span *out, size_t max);
+size_t pki_trust_policy_keys(const pki_trust *trust, wf_span *out, size_t max);
 
 /* ---- certificates */
 

@@ -29,6 +29,7 @@ static void edge_up(wf_link *link, void *arg, const Weft__Wire__Hello *hello)
     wf_log_debug("edge up: %s (%s), %s", who->name, wf_link_remote(link), hello->agent);
     router_sweep_by(router, who->not_after);
     router_level_floors(router, link, hello->floors_version, false);
+    router_level_bundle(router, link, hello->bundle_version);
 }
 
 /* ---- binds */

@@ -91,6 +91,7 @@ struct router {
     bool was_away;           /* the controller: said once in the log */
     struct renewal *renewal; /* owned; NULL unless our certificate is being renewed */
     uint64_t renew_again;    /* wall ms; not before */
+    uint64_t renew_by;       /* wall ms: told to renew then; 0: not told */
     uint64_t asked_have;     /* the version at which we last asked for floors, and */
     uint64_t asked_at;       /* when (monotonic ms) */
     ProtobufCBinaryData hello_chain[WF_CHAIN_DEPTH]; /* views into identity.chain */
@@ -121,6 +122,9 @@ void router_level_floors(struct router *router, wf_link *link, uint64_t theirs, 
 /* To a FLOORS_WANTED of a peer; silent if this version was answered on this link already. */
 void router_answer_floors(struct router *router, wf_link *link, struct floors_told *told,
                           uint64_t have);
+/* The bundle to a link whose Hello told an older version; to all that are linked. */
+void router_level_bundle(struct router *router, wf_link *link, uint64_t theirs);
+void router_flood_bundle(struct router *router);
 /* Members changed: dials those that are ours to dial. */
 void router_after_members(struct router *router);
 
@@ -172,6 +176,8 @@ void revoke_check_all(struct router *router);
 void revoke_cut_sessions(struct router *router, const Weft__Wire__Notice *notice);
 
 /* ---- sync.c */
+/* Verifies; what is newer is kept, and sent to all that are linked. from: for the log. */
+void router_take_bundle(struct router *router, const Weft__Wire__Signed *bundle, const char *from);
 weft_err sync_open(struct router *router, const wf_address *controllers, size_t count);
 void sync_now(struct router *router);
 void sync_close(struct router *router);
@@ -187,6 +193,8 @@ void witness_load(struct router *router);
 /* Has the sweep come by when our certificate is due. */
 void renew_plan(struct router *router);
 void renew_if_due(struct router *router);
+/* Told to renew: by chance within spread_ms. */
+void renew_told(struct router *router, uint64_t spread_ms);
 void renew_close(struct router *router);
 
 /* ---- report.c */

@@ -305,17 +305,24 @@ static void renew_if_due(const char *path, struct pki_identity *identity)
     uint64_t begin, end, now = wf_now_wall_ms();
     pki_chain *chain = NULL;
     wf_why why = {""};
+    bool changed = false;
+    wf_buf bundle;
     weft_err err;
 
     pki_chain_validity(identity->chain, &begin, &end);
     if (now < begin + (end - begin) / 2 || identity->controller_count == 0)
         return;
-    err = wf_renew(&config, &chain, NULL, &why);
+    wf_buf_init(&bundle, WF_BUNDLE_MAX);
+    err = wf_renew(&config, &chain, &bundle, &why);
     if (err == WEFT_OK) {
         pki_chain_free(identity->chain);
         identity->chain = chain;
+        if (bundle.len > 0)
+            (void)pki_identity_take_bundle(identity, wf_span_of(bundle.data, bundle.len), &changed,
+                                           &why);
         err = pki_identity_save(identity, path, &why);
     }
+    wf_buf_fini(&bundle);
     if (err != WEFT_OK)
         wf_log_warn("the certificate could not be renewed: %s", why.text);
     else

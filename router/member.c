@@ -95,6 +95,20 @@ bool member_has_pin(const struct member *member, const pki_pin *pin)
     return false;
 }
 
+void members_recheck(struct members *members, pki_trust *trust, uint64_t now)
+{
+    size_t cursor = 0;
+    struct member *member;
+    struct pki_member info;
+
+    while ((member = wf_map_next(members->by_id, &cursor)) != NULL) {
+        if (pki_trust_check_member(trust, member->record, now, &info, NULL) == WEFT_OK)
+            continue;
+        wf_map_remove(members->by_id, member->info.router.b, sizeof member->info.router.b);
+        member_free(member);
+    }
+}
+
 bool members_prune(struct members *members, const pki_trust *trust, uint64_t now)
 {
     size_t cursor = 0;

@@ -37,6 +37,8 @@ struct member *members_find(const struct members *members, const pki_trust *trus
                             const wf_id *router, uint64_t now);
 /* Whether the member record names this key. */
 bool member_has_pin(const struct member *member, const pki_pin *pin);
+/* The trust bundle changed: forgets records that its keys don't sign any more. */
+void members_recheck(struct members *members, pki_trust *trust, uint64_t now);
 /* Forgets those that are expired or revoked; says whether there were any. */
 bool members_prune(struct members *members, const pki_trust *trust, uint64_t now);
 

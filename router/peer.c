@@ -321,6 +321,7 @@ static void peer_up(struct peer *peer, wf_link *link, const Weft__Wire__Hello *h
     binds_each(&router->binds, drop_held, &held);
     router_level_floors(router, link, hello->floors_version, true);
     witness_take(router, hello->checkpoint, false);
+    router_level_bundle(router, link, hello->bundle_version);
     link_state_announce(router);
     link_states_send(router, link);
     send_all_terminators(router, link);
@@ -355,6 +356,9 @@ static void peer_control(struct peer *peer, wf_link *link, Weft__Wire__Control *
         err = revoke_take(router, message->floors->sets, message->floors->n_sets, link, &why);
         if (err != WEFT_OK)
             peer_cut(router, peer, err, why.text);
+        return;
+    case WEFT__WIRE__CONTROL__OF_NOTICE: /* a newer bundle, and nothing else, is its to send */
+        router_take_bundle(router, message->notice->bundle, "a router");
         return;
     default:
         peer_cut(router, peer, WEFT_EPROTO, "a message that a router doesn't send to another");

@@ -31,8 +31,21 @@ static uint64_t due(struct router *router)
     uint64_t begin, end;
 
     pki_chain_validity(router->identity.chain, &begin, &end);
+    if (router->renew_by != 0)
+        return router->renew_by;
     /* 40 to 60 % of its life, by the id, so that routers don't come all at once. */
     return begin + (end - begin) / 100 * (40 + router->identity.id.b[0] % 21u);
+}
+
+void renew_told(struct router *router, uint64_t spread_ms)
+{
+    wf_id random = wf_id_random();
+    uint64_t part = (uint64_t)random.b[0] << 8 | random.b[1];
+
+    if (router->renewal != NULL || router->renew_by != 0)
+        return;
+    router->renew_by = wf_now_wall_ms() + spread_ms * part / 65536;
+    router_sweep_by(router, router->renew_by);
 }
 
 static void finish(struct renewal *renewal)
@@ -76,6 +89,7 @@ static void adopt(struct renewal *renewal)
         pki_identity_save(&router->identity, router->identity.path, &why) != WEFT_OK)
         wf_log_error("the renewed certificate is not saved: %s", why.text);
     wf_log_info("the certificate was renewed");
+    router->renew_by = 0;
     link_state_announce(router); /* the records that we sign carry the new chain */
     renew_plan(router);
     finish(renewal);

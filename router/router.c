@@ -192,6 +192,7 @@ void router_hello(void *arg, Weft__Wire__Hello *hello)
     wf_signed_free(router->shown);
     router->shown = pki_witness_newest(&router->witness);
     hello->checkpoint = router->shown;
+    hello->bundle_version = pki_trust_version(router->trust);
     hello->chain = router->hello_chain;
     for (hello->n_chain = 0;
          hello->n_chain < pki_chain_count(chain) && hello->n_chain < WF_CHAIN_DEPTH;

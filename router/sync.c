@@ -29,25 +29,55 @@ static void take_member(struct router *router, const Weft__Wire__Signed *record)
         router_set_dirty(router, DIRTY_MEMBERS);
 }
 
-static void take_bundle(struct router *router, const Weft__Wire__Signed *bundle)
+static void said(void *arg, weft_err code, const char *reason, wf_span result)
 {
+    (void)arg;
+    (void)code; /* our next Hello says it again */
+    (void)reason;
+    (void)result;
+}
+
+static void say_bundle(struct router *router)
+{
+    wf_buf version;
+
+    if (router->controller == NULL || !wf_uplink_is_up(router->controller))
+        return;
+    wf_buf_init(&version, 8);
+    if (wf_buf_put_u64(&version, pki_trust_version(router->trust)) == WEFT_OK)
+        (void)wf_uplink_call(router->controller, "holds", wf_span_of(version.data, version.len),
+                             WF_CALL_MS, said, router);
+    wf_buf_fini(&version);
+}
+
+/* From the controller, or from another router: what verifies is kept, and handed on. */
+void router_take_bundle(struct router *router, const Weft__Wire__Signed *bundle, const char *from)
+{
+    Weft__Wire__Signed *copy;
     bool changed = false;
     wf_why why = {""};
-    wf_buf encoded;
     weft_err err;
 
     if (bundle == NULL)
         return;
-    wf_buf_init(&encoded, WF_BUNDLE_MAX);
-    err = wf_signed_encode(bundle, &encoded);
-    if (err == WEFT_OK)
-        err =
-            pki_trust_update(router->trust, wf_span_of(encoded.data, encoded.len), &changed, &why);
-    wf_buf_fini(&encoded);
-    if (err != WEFT_OK)
-        wf_log_warn("trust bundle from the controller not taken: %s", why.text);
-    else if (changed)
-        router_set_dirty(router, DIRTY_BUNDLE);
+    copy = signed_dup(bundle);
+    err = copy == NULL ? WEFT_ENOMEM : pki_trust_follow(router->trust, &copy, 1, &changed, &why);
+    wf_signed_free(copy);
+    if (err != WEFT_OK && router_may_log(router))
+        wf_log_warn("trust bundle from %s not taken: %s", from, why.text);
+    if (!changed)
+        return;
+    wf_log_info("the trust bundle is of version %llu",
+                (unsigned long long)pki_trust_version(router->trust));
+    router_set_dirty(router, DIRTY_BUNDLE | DIRTY_MEMBERS);
+    members_recheck(&router->members, router->trust, wf_now_wall_ms());
+    err = pki_identity_take_bundle(&router->identity, pki_trust_bundle(router->trust), &changed,
+                                   &why);
+    if (err == WEFT_OK && router->identity.path != NULL &&
+        pki_identity_repin(router->identity.path, pki_trust_bundle(router->trust), &why) != WEFT_OK)
+        wf_log_warn("the trust bundle is not kept in the identity file: %s", why.text);
+    router_flood_bundle(router);
+    say_bundle(router);
 }
 
 static void take_floors(struct router *router, Weft__Wire__Signed *const *sets, size_t count,
@@ -76,7 +106,7 @@ static void synced(void *arg, weft_err code, const char *reason, wf_span result)
     if (err != WEFT_OK) {
         wf_log_warn("sync with the controller failed: %s", reason);
     } else {
-        take_bundle(router, answer->bundle);
+        router_take_bundle(router, answer->bundle, "the controller");
         take_floors(router, answer->floors, answer->n_floors, NULL);
         take_member(router, answer->member);
         witness_take(router, answer->checkpoint, true);
@@ -133,7 +163,9 @@ static void controller_control(wf_uplink *uplink, void *arg, Weft__Wire__Control
         router_level_floors(router, link, message->floors_wanted->have, false);
         return;
     case WEFT__WIRE__CONTROL__OF_NOTICE:
-        take_bundle(router, message->notice->bundle);
+        router_take_bundle(router, message->notice->bundle, "the controller");
+        if (message->notice->renew > 0)
+            renew_told(router, message->notice->renew);
         revoke_cut_sessions(router, message->notice);
         witness_take(router, message->notice->checkpoint, true);
         if (message->notice->members)

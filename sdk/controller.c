@@ -82,11 +82,13 @@ static void on_control(wf_uplink *uplink, void *arg, Weft__Wire__Control *messag
     case WEFT__WIRE__CONTROL__OF_NOTICE:
         if (message->notice->bundle != NULL)
             wf_endpoint_take_bundle(e, message->notice->bundle);
+        if (message->notice->renew > 0)
+            wf_renewal_told(e, message->notice->renew);
         cut_sessions(e, message->notice);
         wf_witness_take(e, message->notice->checkpoint, true);
         /* What we hold or lack may be another now; what nobody uses can wait until it is wanted. */
         if ((message->notice->grants || message->notice->members) && e->state == WF_ENDPOINT_OPEN &&
-            !wf_list_is_empty(&e->listeners))
+            (!wf_list_is_empty(&e->listeners) || !wf_list_is_empty(&e->streams)))
             (void)wf_controller_fetch(e, NULL, NULL, WF_CALL_MS);
         break;
     default:
@@ -197,6 +199,29 @@ weft_err wf_controller_call(weft_endpoint *e, const char *operation, wf_span arg
         return err;
     return wf_uplink_call(e->controller.uplink, operation, arguments,
                           timeout_ms > 0 ? timeout_ms : WF_CALL_MS, done, arg);
+}
+
+static void on_said(void *arg, weft_err code, const char *reason, wf_span result)
+{
+    weft_endpoint *e = arg;
+    (void)code; /* its next Hello says it again */
+    (void)reason;
+    (void)result;
+    e->controller.calls--;
+    wf_endpoint_go_on_closing(e);
+}
+
+void wf_controller_say_bundle(weft_endpoint *e)
+{
+    wf_buf version;
+    if (!e->controller.is_up || e->state != WF_ENDPOINT_OPEN)
+        return;
+    wf_buf_init(&version, 8);
+    if (wf_buf_put_u64(&version, pki_trust_version(e->trust)) == WEFT_OK &&
+        wf_controller_call(e, "holds", wf_span_of(version.data, version.len), WF_CALL_MS, on_said,
+                           e) == WEFT_OK)
+        e->controller.calls++;
+    wf_buf_fini(&version);
 }
 
 /* ---- grants */

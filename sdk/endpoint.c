@@ -51,6 +51,7 @@ void wf_endpoint_hello(void *arg, Weft__Wire__Hello *hello)
     wf_signed_free(e->shown);
     e->shown = pki_witness_newest(&e->grants.witness);
     hello->checkpoint = e->shown;
+    hello->bundle_version = pki_trust_version(e->trust);
 }
 
 /* ---- records from anybody */
@@ -110,6 +111,11 @@ void wf_endpoint_take_bundle(weft_endpoint *e, const Weft__Wire__Signed *record)
         wf_lines_put(&e->lines, wf_now_mono_ms(), WF_LOG_WARN, "a trust bundle is not believed: %s",
                      why.text);
     e->grants.dirty |= changed;
+    if (changed) {
+        wf_grants_recheck(&e->grants, wf_now_wall_ms());
+        wf_renewal_repin(e);
+        wf_controller_say_bundle(e);
+    }
     if (changed && e->state == WF_ENDPOINT_OPEN)
         wf_jobs_post(&e->jobs, &e->changed);
 }
@@ -128,6 +134,8 @@ static void done_if_all_closed(weft_endpoint *e)
     pki_tls_ctx_unref(e->tls);
     pki_trust_unref(e->trust);
     pki_identity_fini(&e->identity);
+    for (size_t i = 0; i < WF_PINS_MAX; i++)
+        pki_key_free(e->older_keys[i]);
     free(e->state_path);
     free(e->scratch);
     free(e);

@@ -45,6 +45,7 @@ struct wf_route {
     bool is_closing;
     bool failed;         /* in the present race */
     bool is_up;          /* the application was told so */
+    unsigned key_number; /* endpoint->key_number when its link was made */
     uint64_t idle_since; /* mono ms; 0: in use */
 };
 
@@ -109,6 +110,11 @@ struct weft_endpoint {
     struct wf_job changed;      /* floors or bundle changed: look at everything again */
     struct wf_renewal *renewal; /* owned; NULL while none runs */
     uint64_t renew_at;          /* wall ms; UINT64_MAX: never */
+    bool renew_key;             /* and the next renewal changes the key */
+    pki_key
+        *older_keys[WF_PINS_MAX]; /* owned; what links of before a change of key were made with */
+    unsigned key_number;          /* changes of key so far */
+    bool renew_told;              /* the controller wants it: what the file holds is not enough */
     uint64_t next_request;
     unsigned dial_timeout_ms;
     void (*event)(void *arg, const struct weft_event *event);
@@ -158,10 +164,27 @@ void wf_witness_look(weft_endpoint *endpoint, uint64_t mono);
  * expired not too long ago is renewed on the spot (blocking).
  */
 weft_err wf_renewal_check_self(weft_endpoint *endpoint, uint64_t now, wf_why *why);
+/* Keeps the newest trust bundle in the identity, and in its file: the next start begins there. */
+void wf_renewal_repin(weft_endpoint *endpoint);
+/* Told to renew: by chance within spread_ms. */
+void wf_renewal_told(weft_endpoint *endpoint, uint64_t spread_ms);
 /* Renews in the background if it is time. */
 void wf_renewal_look(weft_endpoint *endpoint, uint64_t now);
 /* endpoint->renewal is NULL soon. */
 void wf_renewal_cancel(weft_endpoint *endpoint);
+
+/* The key that the link of this edge was made with: what it sends is signed by that one. */
+const pki_key *wf_renewal_key_of(const weft_endpoint *endpoint, const wf_edge *edge);
+
+/* ---- rekey.c */
+
+/*
+ * The key that is to follow this identity's: kept in PATH.newkey until it is in use, so that a
+ * change of key that was cut short goes on with the same one. WEFT_EUSAGE: the key is elsewhere,
+ * or the identity carries grants for it.
+ */
+weft_err wf_rekey_begin(const struct pki_identity *identity, pki_key **out, wf_why *why);
+void wf_rekey_end(const struct pki_identity *identity);
 
 /* ---- controller.c */
 
@@ -184,6 +207,8 @@ struct wf_wait {
  */
 weft_err wf_controller_fetch(weft_endpoint *endpoint, const char *service, struct wf_wait *wait,
                              unsigned timeout_ms);
+/* Tells the controller, if it is there, which trust bundle we hold. */
+void wf_controller_say_bundle(weft_endpoint *endpoint);
 void wf_wait_cancel(struct wf_wait *wait); /* also if it waits for nothing */
 
 /* ---- routers.c */

@@ -238,6 +238,34 @@ bool wf_grants_is_good_router(const struct wf_grants *g, const struct pki_member
     return now < member->expiry && member->epoch >= pki_floors_for_router(floors, &member->router);
 }
 
+void wf_grants_recheck(struct wf_grants *g, uint64_t now)
+{
+    struct pki_member member;
+    struct pki_grant grant;
+    wf_node *next;
+    for (wf_node *n = g->list.next; n != &g->list; n = next) {
+        struct wf_grant *own = wf_container_of(n, struct wf_grant, node);
+        next = n->next;
+        if (pki_trust_check_grant(g->trust, own->record, g->self, NULL, own->grant.role, now,
+                                  &grant, NULL) != WEFT_OK)
+            forget(g, own);
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < g->router_count; i++) {
+        Weft__Wire__Signed *record = NULL;
+        const wf_buf *encoded = &g->routers[i].record;
+        if (wf_signed_decode(encoded->data, encoded->len, &record, NULL) == WEFT_OK &&
+            pki_trust_check_member(g->trust, record, now, &member, NULL) == WEFT_OK) {
+            g->routers[kept++] = g->routers[i];
+        } else {
+            wf_buf_fini(&g->routers[i].record);
+            g->dirty = true;
+        }
+        wf_signed_free(record);
+    }
+    g->router_count = kept;
+}
+
 void wf_grants_sweep(struct wf_grants *g, uint64_t now)
 {
     wf_node *next;

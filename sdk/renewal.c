@@ -72,9 +72,10 @@ static const struct wf_link_handler canary_handler = {
 };
 
 static weft_err canary_start(struct canary *canary, wf_net *net, const struct pki_identity *id,
-                             const pki_chain *chain, pki_trust *trust, wf_why *why)
+                             const pki_key *key, const pki_chain *chain, pki_trust *trust,
+                             wf_why *why)
 {
-    const struct pki_tls_identity self = {.key = id->key, .chain = chain, .trust = trust};
+    const struct pki_tls_identity self = {.key = key, .chain = chain, .trust = trust};
     if (id->controller_count == 0)
         return wf_fail(why, WEFT_EUNREACHABLE, "no controller is known");
     weft_err err = pki_tls_ctx_new(&self, &canary->tls, why);
@@ -123,16 +124,41 @@ static weft_err check(weft_endpoint *e, const pki_chain *chain, uint64_t now,
     return err;
 }
 
-/* Takes the chain, which is verified. */
-static weft_err adopt(weft_endpoint *e, pki_chain *chain, const struct pki_subject *self, bool save,
-                      wf_why *why)
+const pki_key *wf_renewal_key_of(const weft_endpoint *e, const wf_edge *edge)
 {
-    weft_err err = pki_tls_ctx_replace(e->tls, e->identity.key, chain, why);
+    for (size_t i = 0; i < WF_EDGES_MAX; i++) {
+        const struct wf_route *route = &e->routers.routes[i];
+        if (route->edge == edge && route->key_number != e->key_number &&
+            e->older_keys[route->key_number % WF_PINS_MAX] != NULL)
+            return e->older_keys[route->key_number % WF_PINS_MAX];
+    }
+    return e->identity.key;
+}
+
+/* Links that are open go on with the key that they were made with. */
+static void change_key(weft_endpoint *e, pki_key *key)
+{
+    pki_key **slot = &e->older_keys[e->key_number % WF_PINS_MAX];
+    pki_key_free(*slot);
+    *slot = e->identity.key;
+    e->identity.key = key;
+    e->key_number++;
+    e->renew_key = false;
+}
+
+/* Takes the chain, which is verified, and key, unless that is NULL: then it stays. */
+static weft_err adopt(weft_endpoint *e, pki_key *key, pki_chain *chain,
+                      const struct pki_subject *self, bool save, wf_why *why)
+{
+    weft_err err = pki_tls_ctx_replace(e->tls, key != NULL ? key : e->identity.key, chain, why);
     if (err != WEFT_OK)
         return err;
+    if (key != NULL)
+        change_key(e, key);
     pki_chain_free(e->identity.chain);
     e->identity.chain = chain;
     e->self = *self;
+    e->renew_told = false;
     plan(e);
     if (e->identity.path == NULL) {
         wf_log_warn("the certificate was renewed in memory only: renew the stored identity");
@@ -141,6 +167,8 @@ static weft_err adopt(weft_endpoint *e, pki_chain *chain, const struct pki_subje
     wf_why text = {""};
     if (save && pki_identity_save(&e->identity, e->identity.path, &text) != WEFT_OK)
         wf_log_warn("the renewed certificate is not saved: %s", text.text);
+    else if (key != NULL)
+        wf_rekey_end(&e->identity);
     return WEFT_OK;
 }
 
@@ -156,14 +184,15 @@ weft_err wf_renewal_check_self(weft_endpoint *e, uint64_t now, wf_why *why)
     pki_chain *chain = NULL;
     wf_why renewal = {""};
     struct pki_subject self;
-    const struct wf_renew_config config = {.identity = &e->identity};
+    const struct wf_renew_config config = {.identity = &e->identity, .trust = e->trust};
     if (wf_renew(&config, &chain, NULL, &renewal) != WEFT_OK) {
         (void)wf_wrap(why, err, "%s", renewal.text);
         return err;
     }
+    wf_renewal_repin(e);
     err = check(e, chain, wf_now_wall_ms(), &self, why);
     if (err == WEFT_OK)
-        err = adopt(e, chain, &self, true, why);
+        err = adopt(e, NULL, chain, &self, true, why);
     if (err != WEFT_OK)
         pki_chain_free(chain);
     return err;
@@ -177,6 +206,9 @@ struct wf_renewal {
     struct pki_identity
         copy;         /* owned: the worker's alone; counts of keys are no business of two threads */
     pki_chain *chain; /* owned */
+    bool changes_key;
+    pki_key *key;        /* owned; the new one, or NULL */
+    struct wf_wait wait; /* for grants that pin both keys */
     struct canary canary;
     weft_err err;
     wf_why why;
@@ -187,6 +219,7 @@ static void renewal_free(struct wf_renewal *r)
     weft_endpoint *e = r->endpoint;
     pki_identity_fini(&r->copy);
     pki_chain_free(r->chain);
+    pki_key_free(r->key);
     free(r);
     e->renewal = NULL;
     wf_endpoint_go_on_closing(e);
@@ -215,12 +248,13 @@ static void on_canary(void *arg, weft_err err, const char *why)
     }
     err = check(e, r->chain, wf_now_wall_ms(), &self, &text);
     if (err == WEFT_OK)
-        err = adopt(e, r->chain, &self, true, &text);
+        err = adopt(e, r->key, r->chain, &self, true, &text);
     if (err != WEFT_OK) {
         failed(r, text.text);
         return;
     }
     r->chain = NULL;
+    r->key = NULL;
     renewal_free(r);
     wf_log_info("the certificate was renewed");
     wf_endpoint_event(e, WEFT_EVENT_RENEWED, WEFT_OK, "the certificate was renewed");
@@ -229,8 +263,33 @@ static void on_canary(void *arg, weft_err err, const char *why)
 static void work(uv_work_t *handle)
 {
     struct wf_renewal *r = wf_container_of(handle, struct wf_renewal, work);
-    const struct wf_renew_config config = {.identity = &r->copy, .timeout_ms = WORKER_TIMEOUT_MS};
-    r->err = wf_renew(&config, &r->chain, NULL, &r->why);
+    struct wf_renew_config config = {.identity = &r->copy, .timeout_ms = WORKER_TIMEOUT_MS};
+    r->err = r->changes_key ? wf_rekey_begin(&r->copy, &r->key, &r->why) : WEFT_OK;
+    config.new_key = r->key;
+    if (r->err == WEFT_OK)
+        r->err = wf_renew(&config, &r->chain, NULL, &r->why);
+}
+
+static void probe_now(struct wf_renewal *r)
+{
+    weft_endpoint *e = r->endpoint;
+    r->canary.done = on_canary;
+    r->canary.arg = r;
+    if (canary_start(&r->canary, e->net, &e->identity, r->key != NULL ? r->key : e->identity.key,
+                     r->chain, e->trust, &r->why) != WEFT_OK)
+        failed(r, r->why.text);
+}
+
+/* The grants at hand pin both keys now. */
+static void on_both(struct wf_wait *wait, weft_err err, const char *why)
+{
+    struct wf_renewal *r = wf_container_of(wait, struct wf_renewal, wait);
+    if (r->endpoint->state != WF_ENDPOINT_OPEN)
+        renewal_free(r);
+    else if (err != WEFT_OK)
+        failed(r, why);
+    else
+        probe_now(r);
 }
 
 static void worked(uv_work_t *handle, int status)
@@ -245,10 +304,14 @@ static void worked(uv_work_t *handle, int status)
         failed(r, r->why.text);
         return;
     }
-    r->canary.done = on_canary;
-    r->canary.arg = r;
-    if (canary_start(&r->canary, e->net, &e->identity, r->chain, e->trust, &r->why) != WEFT_OK)
-        failed(r, r->why.text);
+    if (r->key == NULL) {
+        probe_now(r);
+        return;
+    }
+    r->wait.done = on_both;
+    weft_err err = wf_controller_fetch(e, NULL, &r->wait, WF_CALL_MS);
+    if (err != WEFT_OK)
+        failed(r, weft_err_sentence((int)err));
 }
 
 /* Whether the file holds a newer certificate of ours already; then it is taken. */
@@ -265,7 +328,7 @@ static bool take_from_file(weft_endpoint *e, uint64_t now)
     if (pki_identity_load(e->identity.path, &file, NULL) == WEFT_OK &&
         check(e, file.chain, now, &self, NULL) == WEFT_OK && self.not_after > e->self.not_after &&
         pki_pin_equal(&self.pin, &ours)) {
-        taken = adopt(e, file.chain, &self, false, NULL) == WEFT_OK;
+        taken = adopt(e, NULL, file.chain, &self, false, NULL) == WEFT_OK;
         if (taken)
             file.chain = NULL;
     }
@@ -273,15 +336,45 @@ static bool take_from_file(weft_endpoint *e, uint64_t now)
     return taken;
 }
 
+void wf_renewal_repin(weft_endpoint *e)
+{
+    wf_span bundle = pki_trust_bundle(e->trust);
+    bool changed = false;
+    wf_why why = {""};
+    weft_err err = pki_identity_take_bundle(&e->identity, bundle, &changed, &why);
+    if (err == WEFT_OK && changed && e->identity.path != NULL)
+        err = pki_identity_repin(e->identity.path, bundle, &why);
+    if (err != WEFT_OK)
+        wf_log_warn("the newer trust bundle is not kept in the identity file: %s",
+                    why.text[0] != '\0' ? why.text : weft_err_sentence((int)err));
+}
+
+void wf_renewal_told(weft_endpoint *e, uint64_t spread_ms)
+{
+    wf_id random = wf_id_random();
+    uint64_t part = (uint64_t)random.b[0] << 8 | random.b[1];
+    uint64_t at = wf_now_wall_ms() + spread_ms * part / 65536;
+    if (e->state != WF_ENDPOINT_OPEN || e->renewal != NULL)
+        return;
+    if (at < e->renew_at)
+        e->renew_at = at;
+    e->renew_told = true;
+    wf_endpoint_watch(e);
+    if (spread_ms * part / 65536 < WF_HOUSE_MS)
+        wf_timer_start(e->house, spread_ms * part / 65536 + 1);
+}
+
 void wf_renewal_look(weft_endpoint *e, uint64_t now)
 {
-    if (now < e->renew_at || e->renewal != NULL || take_from_file(e, now))
+    if (now < e->renew_at || e->renewal != NULL || (!e->renew_told && take_from_file(e, now)))
         return;
     struct wf_renewal *r = calloc(1, sizeof *r);
     e->renew_at = now + RETRY_MS;
     if (r == NULL)
         return;
     r->endpoint = e;
+    r->changes_key = e->renew_key;
+    wf_list_init(&r->wait.node);
     pki_identity_init(&r->copy);
     weft_err err = pki_identity_dup(&e->identity, &r->copy);
     if (err != WEFT_OK)
@@ -289,6 +382,19 @@ void wf_renewal_look(weft_endpoint *e, uint64_t now)
     e->renewal = r;
     if (err != WEFT_OK || uv_queue_work(e->loop, &r->work, work, worked) != 0)
         failed(r, r->why.text);
+}
+
+weft_err weft_endpoint_renew(weft_endpoint *e, int new_key)
+{
+    if (e->state != WF_ENDPOINT_OPEN)
+        return WEFT_ECANCELED;
+    if (e->renewal != NULL)
+        return WEFT_EBUSY;
+    e->renew_key = new_key != 0;
+    e->renew_at = 0;
+    e->renew_told = true;
+    wf_timer_start(e->house, 0);
+    return WEFT_OK;
 }
 
 void wf_renewal_cancel(weft_endpoint *e)
@@ -319,8 +425,8 @@ static void on_probe(void *arg, weft_err err, const char *why)
     wf_net_close(probe->net, NULL, NULL);
 }
 
-static weft_err probe_with(const struct pki_identity *id, const pki_chain *chain, pki_trust *trust,
-                           wf_why *why)
+static weft_err probe_with(const struct pki_identity *id, const pki_key *key,
+                           const pki_chain *chain, pki_trust *trust, wf_why *why)
 {
     struct probe probe = {.err = WEFT_OK};
     probe.canary.done = on_probe;
@@ -329,7 +435,7 @@ static weft_err probe_with(const struct pki_identity *id, const pki_chain *chain
         return wf_fail(why, WEFT_ENOMEM, "no memory for a loop");
     weft_err err = wf_net_open(&probe.loop, &probe.net);
     if (err == WEFT_OK) {
-        err = canary_start(&probe.canary, probe.net, id, chain, trust, why);
+        err = canary_start(&probe.canary, probe.net, id, key, chain, trust, why);
         if (err != WEFT_OK)
             wf_net_close(probe.net, NULL, NULL);
         (void)uv_run(&probe.loop, UV_RUN_DEFAULT);
@@ -340,8 +446,10 @@ static weft_err probe_with(const struct pki_identity *id, const pki_chain *chain
     return err;
 }
 
-static weft_err renew_file(const char *identity, const struct wf_foreign *foreign, weft_why *why)
+static weft_err renew_now(const char *identity, bool new_key, const struct wf_foreign *foreign,
+                          wf_why *why)
 {
+    pki_key *key = NULL;
     struct pki_identity id;
     pki_chain *chain = NULL;
     pki_trust *trust = NULL;
@@ -357,20 +465,36 @@ static weft_err renew_file(const char *identity, const struct wf_foreign *foreig
         err = pki_identity_open(&id, wf_now_wall_ms(), &trust, &tls, why);
     if (err != WEFT_OK)
         goto done;
-    const struct wf_renew_config config = {.identity = &id, .foreign = foreign};
+    if (new_key)
+        err = wf_rekey_begin(&id, &key, why);
+    if (err != WEFT_OK)
+        goto done;
+    const struct wf_renew_config config = {
+        .identity = &id, .trust = trust, .new_key = key, .foreign = foreign};
     err = wf_renew(&config, &chain, NULL, why);
+    bool changed = false;
+    if (err == WEFT_OK)
+        err = pki_identity_take_bundle(&id, pki_trust_bundle(trust), &changed, why);
     if (err == WEFT_OK)
         err = pki_trust_check_chain(trust, chain, PKI_IDENTITY, PKI_CLIENT, false, wf_now_wall_ms(),
                                     &self, why);
     if (err == WEFT_OK)
-        err = probe_with(&id, chain, trust, why);
+        err = probe_with(&id, key != NULL ? key : id.key, chain, trust, why);
     if (err == WEFT_OK) {
         pki_chain_free(id.chain);
         id.chain = chain;
         chain = NULL;
+        if (key != NULL) {
+            pki_key_free(id.key);
+            id.key = key;
+        }
         err = pki_identity_save(&id, id.path, why);
+        if (err == WEFT_OK && key != NULL)
+            wf_rekey_end(&id);
+        key = NULL;
     }
 done:
+    pki_key_free(key);
     pki_chain_free(chain);
     pki_tls_ctx_unref(tls);
     pki_trust_unref(trust);
@@ -380,7 +504,7 @@ done:
 
 weft_err weft_renew(const char *identity, weft_why *why)
 {
-    return renew_file(identity, NULL, why);
+    return renew_now(identity, false, NULL, why);
 }
 
 weft_err weft_renew_vouched(const char *identity, const char *ca_cert, const char *ca_key,
@@ -390,7 +514,12 @@ weft_err weft_renew_vouched(const char *identity, const char *ca_cert, const cha
     weft_err err = wf_foreign_load(ca_cert, ca_key, &foreign, why);
     if (err != WEFT_OK)
         return err;
-    err = renew_file(identity, &foreign, why);
+    err = renew_now(identity, false, &foreign, why);
     wf_foreign_fini(&foreign);
     return err;
+}
+
+weft_err weft_renew_key(const char *identity, weft_why *why)
+{
+    return renew_now(identity, true, NULL, why);
 }

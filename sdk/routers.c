@@ -67,6 +67,7 @@ static void on_ready(void *arg, wf_edge *edge)
     weft_endpoint *e = arg;
     struct wf_route *route = route_of(e, edge);
     route->failed = false;
+    route->key_number = e->key_number;
     tell_waiting(e, WEFT_OK, NULL);
     wf_listeners_edge_ready(e, edge);
 }

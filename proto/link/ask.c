@@ -109,6 +109,14 @@ static void on_alarm(wf_alarm *alarm, uint64_t now)
         wf_link_cut(errand->link, WEFT_ETIMEDOUT, "no answer in time");
 }
 
+static void on_hello(void *arg, Weft__Wire__Hello *hello)
+{
+    const struct errand *errand = arg;
+    const pki_trust *trust = pki_tls_ctx_trust(errand->ask->tls);
+    if (trust != NULL) /* an enrollee has none yet */
+        hello->bundle_version = pki_trust_version(trust);
+}
+
 /* One controller, until its link is closed. */
 static void try_one(struct errand *errand, const wf_address *controller)
 {
@@ -117,6 +125,8 @@ static void try_one(struct errand *errand, const wf_address *controller)
         .tls = ask->tls,
         .alpn = ask->alpn,
         .kinds = PKI_CONTROLLER,
+        .hello = on_hello,
+        .hello_arg = errand,
         .handler = &handler,
         .arg = errand,
     };

@@ -415,6 +415,14 @@ static weft_err verify(struct enrollment *e, const Weft__Wire__EnrollResult *res
                             &trust, why);
     if (err != WEFT_OK)
         return err;
+    err = pki_trust_follow(trust, result->bundles, result->n_bundles, NULL, why);
+    if (err == WEFT_OK) {
+        wf_buf_clear(&identity->bundle);
+        err = wf_buf_put(&identity->bundle, pki_trust_bundle(trust).data,
+                         pki_trust_bundle(trust).len);
+    }
+    if (err != WEFT_OK)
+        goto done;
     for (size_t i = 0; i < result->n_chain; i++)
         certs[i] = wf_pb_span(result->chain[i]);
     err = pki_chain_from_der(certs, result->n_chain, &identity->chain, why);

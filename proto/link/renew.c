@@ -19,6 +19,8 @@ struct renewal {
     const struct pki_identity *identity; /* borrowed */
     const struct wf_foreign *foreign;    /* borrowed; NULL: none */
     wf_buf csr;                          /* owned */
+    const pki_key *new_key;              /* borrowed; NULL: the key stays */
+    wf_buf new_csr;                      /* owned */
 };
 
 static weft_err put_call(void *arg, wf_link *link, wf_buf *out, wf_why *why)
@@ -27,11 +29,12 @@ static weft_err put_call(void *arg, wf_link *link, wf_buf *out, wf_why *why)
     Weft__Wire__RenewCall call;
     ProtobufCBinaryData certs[WF_CHAIN_DEPTH];
     uint8_t exporter[32];
-    wf_buf proof, foreign;
+    wf_buf proof, foreign, new_proof;
 
     weft__wire__renew_call__init(&call);
     wf_buf_init(&proof, 256);
     wf_buf_init(&foreign, 2 * WF_SIGNATURE_MAX);
+    wf_buf_init(&new_proof, 256);
     weft_err err = wf_link_export(link, "EXPORTER-weft-renew", exporter);
     if (err == WEFT_OK)
         err = pki_proof_make(renewal->identity->key, PKI_LABEL_RENEW,
@@ -47,19 +50,30 @@ static weft_err put_call(void *arg, wf_link *link, wf_buf *out, wf_why *why)
     if (err == WEFT_OK) {
         call.csr = wf_pb_bytes(renewal->csr.data, renewal->csr.len);
         call.proof = wf_pb_bytes(proof.data, proof.len);
+    }
+    if (err == WEFT_OK && renewal->new_key != NULL) {
+        wf_span csr = wf_span_of(renewal->new_csr.data, renewal->new_csr.len);
+        err = pki_proof_make(renewal->new_key, PKI_LABEL_RENEW, csr, exporter, &new_proof);
+        call.new_csr = wf_pb_bytes(csr.data, csr.len);
+        call.new_proof = wf_pb_bytes(new_proof.data, new_proof.len);
+    }
+    if (err == WEFT_OK) {
         err = wf_message_put(&call.base, out);
     }
     if (err != WEFT_OK)
         (void)wf_fail(why, err, "the request can't be made: %s", weft_err_sentence((int)err));
     wf_buf_wipe(&proof);
     wf_buf_fini(&foreign);
+    wf_buf_wipe(&new_proof);
     return err;
 }
 
 /* Takes the answer apart and believes nothing in it before it is verified. */
-static weft_err verify(const struct pki_identity *identity, pki_trust *trust, const wf_buf *answer,
+static weft_err verify(const struct wf_renew_config *config, pki_trust *trust, const wf_buf *answer,
                        pki_chain **chain, wf_buf *bundle, wf_why *why)
 {
+    const struct pki_identity *identity = config->identity;
+    pki_trust *keep = config->trust;
     Weft__Wire__RenewResult *result = NULL;
     wf_span certs[WF_CHAIN_DEPTH];
     struct pki_subject subject;
@@ -73,13 +87,21 @@ static weft_err verify(const struct pki_identity *identity, pki_trust *trust, co
     weft_err err = wf_renew_result_decode(answer->data, answer->len, &result, why);
     if (err != WEFT_OK)
         goto done;
-    if (result->bundle != NULL) {
-        err = wf_signed_encode(result->bundle, &newer);
-        if (err == WEFT_OK)
-            err = pki_trust_update(trust, wf_span_of(newer.data, newer.len), &changed, why);
-        if (err != WEFT_OK)
-            goto done;
+    const uint64_t before = pki_trust_version(trust);
+    err = pki_trust_follow(trust, result->bundles, result->n_bundles, NULL, why);
+    if (err == WEFT_OK && result->bundle != NULL)
+        err = pki_trust_follow(trust, &result->bundle, 1, NULL, why);
+    if (err == WEFT_OK && keep != NULL) {
+        err = pki_trust_follow(keep, result->bundles, result->n_bundles, NULL, why);
+        if (err == WEFT_OK && result->bundle != NULL)
+            err = pki_trust_follow(keep, &result->bundle, 1, NULL, why);
     }
+    if (err == WEFT_OK && pki_trust_version(trust) > before) {
+        changed = true;
+        err = wf_buf_put(&newer, pki_trust_bundle(trust).data, pki_trust_bundle(trust).len);
+    }
+    if (err != WEFT_OK)
+        goto done;
     if (result->n_chain == 0 || result->n_chain > WF_CHAIN_DEPTH) {
         err = wf_fail(why, WEFT_EPROTO, "%zu certificates came", result->n_chain);
         goto done;
@@ -92,7 +114,7 @@ static weft_err verify(const struct pki_identity *identity, pki_trust *trust, co
                                     wf_now_wall_ms(), &subject, why);
     if (err != WEFT_OK)
         goto done;
-    pki_key_pin(identity->key, &pin);
+    pki_key_pin(config->new_key != NULL ? config->new_key : identity->key, &pin);
     pki_chain_validity(fresh, &from, &until);
     pki_chain_validity(identity->chain, &from, &old_until);
     if (!wf_id_equal(&subject.id, &identity->id) || !pki_pin_equal(&subject.pin, &pin)) {
@@ -125,7 +147,8 @@ weft_err wf_renew(const struct wf_renew_config *config, pki_chain **chain, wf_bu
                   wf_why *why_out)
 {
     const struct pki_identity *identity = config->identity;
-    struct renewal renewal = {.identity = identity, .foreign = config->foreign};
+    struct renewal renewal = {
+        .identity = identity, .foreign = config->foreign, .new_key = config->new_key};
     uint64_t now = wf_now_wall_ms(), not_before, not_after;
     pki_trust *trust = NULL;
     pki_tls_ctx *tls = NULL;
@@ -138,11 +161,14 @@ weft_err wf_renew(const struct wf_renew_config *config, pki_chain **chain, wf_bu
     if (count == 0)
         return wf_fail(why_out, WEFT_EINVAL, "the identity names no controller to renew at");
     wf_buf_init(&renewal.csr, WF_CSR_MAX);
+    wf_buf_init(&renewal.new_csr, WF_CSR_MAX);
     wf_buf_init(&answer, WF_CONTROL_MAX);
     weft_err err = pki_identity_open(identity, now, &trust, &tls, why);
     if (err != WEFT_OK)
         goto done;
     err = pki_csr_make(identity->key, &renewal.csr, why);
+    if (err == WEFT_OK && config->new_key != NULL)
+        err = pki_csr_make(config->new_key, &renewal.new_csr, why);
     if (err != WEFT_OK)
         goto done;
     pki_chain_validity(identity->chain, &not_before, &not_after);
@@ -158,12 +184,13 @@ weft_err wf_renew(const struct wf_renew_config *config, pki_chain **chain, wf_bu
     };
     err = wf_ask(&ask, &answer, &refused, why);
     if (err == WEFT_OK)
-        err = verify(identity, trust, &answer, chain, bundle, why);
+        err = verify(config, trust, &answer, chain, bundle, why);
     else if (err == WEFT_EEXPIRED)
         (void)wf_wrap(why, err, "the certificate expired too long ago, enroll again");
 done:
     wf_buf_fini(&answer);
     wf_buf_fini(&renewal.csr);
+    wf_buf_fini(&renewal.new_csr);
     if (tls != NULL)
         pki_tls_ctx_unref(tls);
     if (trust != NULL)

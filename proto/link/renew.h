@@ -13,6 +13,8 @@ struct wf_renew_config {
     const struct pki_identity *identity; /* borrowed for the call */
     const wf_address *controllers;       /* NULL: the identity's own */
     size_t controller_count;
+    const pki_key *new_key; /* NULL: the key stays; else the certificate is asked for this one */
+    pki_trust *trust;       /* follows newer bundles along; NULL: none to be kept in step */
     const struct wf_foreign *foreign; /* a newer certificate of who vouches; NULL: none. enroll.h */
     unsigned timeout_ms;              /* 0: 30 s */
 };

@@ -84,6 +84,7 @@
 #define WF_FLOOR_SETS_MAX 64u  /* deltas in one message */
 #define WF_NEIGHBOURS_MAX 512u /* routers linked to one router */
 #define WF_SESSION_ROWS_MAX 512u
+#define WF_BUNDLES_MAX 16u    /* trust bundles in one answer */
 #define WF_REPEATED_MAX 1024u /* the same field, in any message */
 #define WF_UNKNOWN_MAX 64u    /* fields of a later version, in any message */
 
@@ -107,6 +108,9 @@
 #define WF_REDEEM_AGAIN_MS 600000u
 #define WF_LEAF_LIFE_MS (90ull * 86400000ull)
 #define WF_RENEW_GRACE_MS (30ull * 86400000ull)
+#define WF_LEAF_LIFE_MIN_MS 300000ull
+#define WF_LEAF_LIFE_MAX_MS (366ull * 86400000ull)
+#define WF_RENEW_SPREAD_MAX_MS 86400000ull /* over which told nodes renew */
 
 /* A link's output: frames queue above LOW, the link is cut above MAX */
 #define WF_OUTPUT_LOW (128u * 1024u)

@@ -421,6 +421,7 @@ static void rule_notice(struct wf_check *c, const Weft__Wire__Notice *m)
     is_signed_or_absent(c, "bundle", m->bundle, WF_BUNDLE_MAX);
     are_ids(c, "cut_sessions", m->n_cut_sessions, m->cut_sessions, WF_REPEATED_MAX);
     is_signed_or_absent(c, "checkpoint", m->checkpoint, WF_CHECKPOINT_MAX);
+    is_true(c, "renew", m->renew <= WF_RENEW_SPREAD_MAX_MS, "is more than a day");
 }
 
 void wf_rule_control(struct wf_check *c, const void *message)
@@ -484,6 +485,7 @@ void wf_rule_enroll_result(struct wf_check *c, const void *message)
     are_signed(c, "members", m->n_members, m->members, WF_MEMBERS_MAX, WF_SIGNED_MAX);
     is_signed_or_absent(c, "member", m->member, WF_SIGNED_MAX);
     are_signed(c, "floors", m->n_floors, m->floors, WF_FLOOR_SETS_MAX, WF_FLOORS_MAX);
+    are_signed(c, "bundles", m->n_bundles, m->bundles, WF_BUNDLES_MAX, WF_BUNDLE_MAX);
 }
 
 void wf_rule_renew_call(struct wf_check *c, const void *message)
@@ -493,6 +495,10 @@ void wf_rule_renew_call(struct wf_check *c, const void *message)
     is_bytes(c, "proof", m->proof, 1, WF_SIGNATURE_MAX);
     is_chain_or_empty(c, "foreign_chain", m->n_foreign_chain, m->foreign_chain);
     is_bytes(c, "foreign_proof", m->foreign_proof, 0, WF_SIGNATURE_MAX);
+    is_bytes(c, "new_csr", m->new_csr, 0, WF_CSR_MAX);
+    is_bytes(c, "new_proof", m->new_proof, 0, WF_SIGNATURE_MAX);
+    is_true(c, "new_csr", (m->new_csr.len == 0) == (m->new_proof.len == 0),
+            "and new_proof come together or not at all");
 }
 
 void wf_rule_renew_result(struct wf_check *c, const void *message)
@@ -500,6 +506,7 @@ void wf_rule_renew_result(struct wf_check *c, const void *message)
     const Weft__Wire__RenewResult *m = message;
     is_chain(c, "chain", m->n_chain, m->chain);
     is_signed_or_absent(c, "bundle", m->bundle, WF_BUNDLE_MAX);
+    are_signed(c, "bundles", m->n_bundles, m->bundles, WF_BUNDLES_MAX, WF_BUNDLE_MAX);
 }
 
 void wf_rule_grants_call(struct wf_check *c, const void *message)

@@ -236,6 +236,11 @@ weft_err cli_run_gone(const struct wf_call_line *line, wf_why *why)
     return call_and_say_gone(line, json_pack("{s:s}", key, name), name, why);
 }
 
+static weft_err run_plain(const struct wf_call_line *line, wf_why *why)
+{
+    return call_and_print(line, json_object(), why);
+}
+
 weft_err cli_run_named(const struct wf_call_line *line, wf_why *why)
 {
     return call_and_print(line, json_pack("{s:s}", "name", wf_line_arg(line, 0)), why);
@@ -611,5 +616,7 @@ const struct wf_command cli_admin_commands[] = {
      cli_audit_verify_options, 0, 0, cli_audit_verify},
     {"audit prove", "SEQ", "that one entry is in the log that was signed for",
      "weft audit prove 17", cli_audit_prove_options, 1, 1, cli_audit_prove},
+    {"rotation status", "", "who has not followed a rotation of authorities or keys",
+     "weft rotation status --json", json_only, 0, 0, run_plain},
     {NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},
 };

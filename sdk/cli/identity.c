@@ -149,6 +149,10 @@ const struct wf_option cli_renew_options[] = {
     {"ca-cert", WF_OPTION_TEXT, "FILE",
      "the newer certificate of your own authority that vouches for this identity, in PEM"},
     {"ca-key", WF_OPTION_TEXT, "FILE", "its private key in PEM"},
+    {"new-key", WF_OPTION_FLAG, NULL,
+     "with a new key; the old one is believed beside it for a while"},
+    {"retire", WF_OPTION_FLAG, NULL,
+     "withdraws all older keys of this identity, and cuts who runs with them"},
     {NULL, WF_OPTION_FLAG, NULL, NULL},
 };
 
@@ -158,14 +162,26 @@ weft_err cli_renew(const struct wf_call_line *line, wf_why *why)
     weft_err err = cli_identity(line, false, &identity, why);
     if (err != WEFT_OK)
         return err;
+    bool new_key = wf_line_flag(line, "new-key"), retire = wf_line_flag(line, "retire");
+    json_t *result = NULL;
     const char *cert = wf_line_text(line, "ca-cert"), *key = wf_line_text(line, "ca-key");
     if ((cert == NULL) != (key == NULL))
         err = wf_fail(why, WEFT_EUSAGE, "--ca-cert and --ca-key go together");
+    else if (cert != NULL && (new_key || retire))
+        err = wf_fail(why, WEFT_EUSAGE, "--ca-cert goes without --new-key and --retire");
+    else if (new_key && retire)
+        err = wf_fail(why, WEFT_EUSAGE,
+                      "--new-key and --retire are two steps: retire the old key once nothing runs "
+                      "with it");
+    else if (retire)
+        err = cli_call(line, "retire", NULL, &result, why);
+    else if (cert != NULL)
+        err = weft_renew_vouched(identity, cert, key, why);
     else
-        err =
-            cert != NULL ? weft_renew_vouched(identity, cert, key, why) : weft_renew(identity, why);
+        err = new_key ? weft_renew_key(identity, why) : weft_renew(identity, why);
     free(identity);
+    json_decref(result);
     if (err == WEFT_OK)
-        fputs("renewed\n", stderr);
+        fputs(retire ? "the older keys are withdrawn\n" : "renewed\n", stderr);
     return err;
 }

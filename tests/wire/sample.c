@@ -62,10 +62,10 @@ static Weft__Wire__Signed record = RECORD_CONTENT;
         BASE(resume), .counter = 1, .offset = 2, .mac = BYTES(pin_bytes)                           \
     }
 
-static Weft__Wire__Hello hello = {BASE(hello),         .version_min = 1, .version_max = 1,
-                                  .features = 7,       .agent = text,    .member = RECORD,
-                                  .floors_version = 3, .wall_clock = 4,  ONE(chain, BLOBS),
-                                  .checkpoint = RECORD};
+static Weft__Wire__Hello hello = {BASE(hello),          .version_min = 1,   .version_max = 1,
+                                  .features = 7,        .agent = text,      .member = RECORD,
+                                  .floors_version = 3,  .wall_clock = 4,    ONE(chain, BLOBS),
+                                  .checkpoint = RECORD, .bundle_version = 5};
 static Weft__Wire__Setup setup = {BASE(setup),
                                   .label = 1,
                                   .service_id = BYTES(id_bytes),
@@ -105,9 +105,9 @@ static Weft__Wire__Call call = {BASE(call), .id = 1, .operation = name,
                                 .arguments = BYTES(some_bytes)};
 static Weft__Wire__Reply reply = {BASE(reply), .id = 1, .code = 9, .reason = text,
                                   .result = BYTES(some_bytes)};
-static Weft__Wire__Notice notice = {BASE(notice),           .grants = 1,
-                                    .members = 1,           .bundle = RECORD,
-                                    ONE(cut_sessions, IDS), .checkpoint = RECORD};
+static Weft__Wire__Notice notice = {
+    BASE(notice),           .grants = 1,          .members = 1, .bundle = RECORD,
+    ONE(cut_sessions, IDS), .checkpoint = RECORD, .renew = 1000};
 
 static Weft__Wire__BundleBody bundle_body = {
     BASE(bundle_body),           .trust_domain = domain,      .version = 1,
@@ -175,12 +175,16 @@ static Weft__Wire__EnrollResult enroll_result = {
     BASE(enroll_result),        ONE(chain, BLOBS),     .bundle = RECORD,
     .id = BYTES(id_bytes),      .name = name,          ONE(controllers, ADDRESSES),
     ONE(controller_pins, PINS), ONE(members, RECORDS), .member = RECORD,
-    ONE(floors, RECORDS)};
-static Weft__Wire__RenewCall renew_call = {BASE(renew_call), .csr = BYTES(some_bytes),
-                                           .proof = BYTES(some_bytes), ONE(foreign_chain, BLOBS),
-                                           .foreign_proof = BYTES(some_bytes)};
+    ONE(floors, RECORDS),       ONE(bundles, RECORDS)};
+static Weft__Wire__RenewCall renew_call = {BASE(renew_call),
+                                           .csr = BYTES(some_bytes),
+                                           .proof = BYTES(some_bytes),
+                                           ONE(foreign_chain, BLOBS),
+                                           .foreign_proof = BYTES(some_bytes),
+                                           .new_csr = BYTES(some_bytes),
+                                           .new_proof = BYTES(some_bytes)};
 static Weft__Wire__RenewResult renew_result = {BASE(renew_result), ONE(chain, BLOBS),
-                                               .bundle = RECORD};
+                                               .bundle = RECORD, ONE(bundles, RECORDS)};
 static Weft__Wire__Posture posture = {BASE(posture), .os = text, .os_version = text, .arch = text,
                                       .agent = text};
 static Weft__Wire__GrantsCall grants_call = {BASE(grants_call), ONE(services, NAMES), .carry = 1,

@@ -123,6 +123,8 @@ static const struct bytes_row {
     {"RenewCall.proof", 1, WF_SIGNATURE_MAX, false},
     {"RenewCall.foreign_chain", 1, WF_CERT_MAX, false},
     {"RenewCall.foreign_proof", 0, WF_SIGNATURE_MAX, true},
+    {"RenewCall.new_csr", 1, WF_CSR_MAX, false},
+    {"RenewCall.new_proof", 1, WF_SIGNATURE_MAX, false},
     {"RenewResult.chain", 1, WF_CERT_MAX, false},
     {"CheckpointBody.root", 32, 32, false},
     {"ConsistencyResult.hashes", 32, 32, false},
@@ -167,6 +169,8 @@ static const struct count_row {
     {"EnrollResult.controller_pins", 0, WF_PINS_MAX},
     {"EnrollResult.members", 0, WF_MEMBERS_MAX},
     {"EnrollResult.floors", 0, WF_FLOOR_SETS_MAX},
+    {"EnrollResult.bundles", 0, WF_BUNDLES_MAX},
+    {"RenewResult.bundles", 0, WF_BUNDLES_MAX},
     {"RenewResult.chain", 1, WF_CHAIN_DEPTH},
     {"GrantsCall.services", 0, WF_GRANTS_PREFETCH},
     {"GrantsResult.grants", 0, WF_GRANTS_PREFETCH},
@@ -258,8 +262,9 @@ static struct bytes_row bytes_row_of(const ProtobufCMessage *m, const ProtobufCF
                                      const char *path)
 {
     if (m->descriptor == &weft__wire__signed__descriptor) {
-        bool large = strstr(path, ".bundle.") != NULL || strstr(path, ".floors.") != NULL ||
-                     strstr(path, ".sets.") != NULL || strncmp(path, "Signed.", 7) == 0;
+        bool large = strstr(path, ".bundle.") != NULL || strstr(path, ".bundles.") != NULL ||
+                     strstr(path, ".floors.") != NULL || strstr(path, ".sets.") != NULL ||
+                     strncmp(path, "Signed.", 7) == 0;
         if (strcmp(f->name, "body") == 0 && strstr(path, ".checkpoint.") != NULL)
             return (struct bytes_row){path, 1, WF_CHECKPOINT_MAX, false};
         if (strcmp(f->name, "body") == 0)

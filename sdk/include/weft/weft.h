@@ -242,6 +242,17 @@ WEFT_API weft_err weft_renew(const char *identity, weft_why *why);
 /* The same for one that a certificate of your own authority vouches for, when that was replaced. */
 WEFT_API weft_err weft_renew_vouched(const char *identity, const char *ca_cert, const char *ca_key,
                                      weft_why *why);
+/*
+ * The same for a new key, which takes the old one's place in the file. The old one is believed
+ * until its certificate ends, or until the operation "retire" is called with the new one.
+ */
+WEFT_API weft_err weft_renew_key(const char *identity, weft_why *why);
+/*
+ * Renews the endpoint's certificate now, in the background, with another key if wanted; sessions
+ * and connections go on. WEFT_EVENT_RENEWED tells when the new one is in use. WEFT_EBUSY: a renewal
+ * runs.
+ */
+WEFT_API weft_err weft_endpoint_renew(weft_endpoint *endpoint, int new_key);
 
 /* Calls an operation of the controller, with JSON arguments; later `done` gets result, borrowed. */
 typedef void (*weft_call_fn)(void *arg, weft_err err, const char *why, const char *result,

@@ -186,7 +186,8 @@ static weft_err send_bind(weft_listener *l, struct wf_bind *bind, const struct w
     Weft__Wire__Signed *record = NULL;
     wf_buf encoded;
     wf_buf_init(&encoded, WF_SIGNED_MAX);
-    weft_err err = pki_record_seal(wf_renewal_key_of(e, bind->edge), PKI_LABEL_BIND, &body.base, &encoded);
+    weft_err err =
+        pki_record_seal(wf_renewal_key_of(e, bind->edge), PKI_LABEL_BIND, &body.base, &encoded);
     if (err == WEFT_OK)
         err = wf_signed_decode(encoded.data, encoded.len, &record, NULL);
     if (err == WEFT_OK) {

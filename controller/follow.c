@@ -39,9 +39,7 @@ void follow_push_bundles(struct peer *peer, uint64_t have)
 {
     const struct home *home = &peer->c->home;
 
-    /* The row begins with version 1 and has no gap. */
-    for (size_t i = (size_t)(have < home->bundle_count ? have : home->bundle_count);
-         i < home->bundle_count; i++) {
+    for (size_t i = home_bundles_after(home, have); i < home->bundle_count; i++) {
         Weft__Wire__Notice notice;
 
         weft__wire__notice__init(&notice);

@@ -408,6 +408,16 @@ weft_err home_read_keys(const char *dir, const char *seal_key, struct home *out,
     return err;
 }
 
+size_t home_bundles_after(const struct home *home, uint64_t version)
+{
+    /* The row has no gap; of a home that was restored it may begin late. */
+    uint64_t before = pki_trust_version(home->trust) - home->bundle_count;
+
+    if (version <= before)
+        return 0;
+    return version - before < home->bundle_count ? (size_t)(version - before) : home->bundle_count;
+}
+
 void home_issuer_pin(const struct home *home, enum pki_kind kind, pki_pin *out)
 {
     const pki_ca *ca = kind == PKI_IDENTITY ? home->identities

@@ -108,6 +108,8 @@ weft_err home_read_signers(struct home *home, wf_why *why);
  * home_open_sealed; home_close ends it.
  */
 weft_err home_read_keys(const char *dir, const char *seal_key, struct home *out, wf_why *why);
+/* Where in bundles those begin that follow on this version; bundle_count: none does. */
+size_t home_bundles_after(const struct home *home, uint64_t version);
 /* The key of the authority that issues this kind of leaf now. */
 void home_issuer_pin(const struct home *home, enum pki_kind kind, pki_pin *out);
 

@@ -63,10 +63,11 @@ static weft_err put_newer_bundles(struct call *call)
     const struct home *home = &call->c->home;
     weft_err err = WEFT_OK;
 
-    if (call->bundle_version == 0 || (call->bundle_version < home->bundle_count &&
-                                      home->bundle_count - call->bundle_version > WF_BUNDLES_MAX))
+    size_t first = home_bundles_after(home, call->bundle_version);
+
+    if (call->bundle_version == 0 || home->bundle_count - first > WF_BUNDLES_MAX)
         return call_put_field(&call->result, 2, pki_trust_bundle(home->trust));
-    for (size_t i = (size_t)call->bundle_version; err == WEFT_OK && i < home->bundle_count; i++)
+    for (size_t i = first; err == WEFT_OK && i < home->bundle_count; i++)
         err = call_put_field(&call->result, 3,
                              wf_span_of(home->bundles[i].data, home->bundles[i].len));
     return err;

@@ -353,6 +353,7 @@ static void on_reload(void *arg)
     struct program *p = arg;
     wf_why why = {""};
     bool switched = false;
+    uint64_t before = pki_trust_version(p->c.home.trust);
     size_t first = 0;
     weft_err err = home_switch(p->c.home.dir, &switched, &why);
 
@@ -367,7 +368,7 @@ static void on_reload(void *arg)
             struct peer *peer = wf_container_of(n, struct peer, node);
 
             if ((peer->who & WHO_NODE) != 0)
-                follow_push_bundles(peer, first);
+                follow_push_bundles(peer, before);
         }
         uv_timer_start(&p->rotation, on_settled, FOLLOW_SETTLE_MS, 0);
     } else if (!p->c.home.is_switching) {

@@ -2,12 +2,11 @@
 """Authorities and keys rotated under live sessions: who follows, who is behind, and what --finish takes away."""
 
 import json
-import os
 import threading
 import time
 
 from e2e import (
-    CREDENTIAL, OK, Fabric, Tcp, check, echo, main, saw, socket, step, until,
+    OK, Fabric, Tcp, check, echo, main, saw, socket, step, until,
 )  # fmt: skip
 
 
@@ -153,7 +152,7 @@ def _(fabric):
     answer = fabric.rotate("--what", "policy,identities")
     check(answer.code == OK, answer)
     fabric.start_controller()
-    fabric.all_follow("early")
+    until("a dial", lambda: fabric.dials().code == OK, 40, 0.5)
     fine(fabric, "after an offline rotation")
 
 

@@ -136,7 +136,8 @@ def _(fabric):
         check(fabric.weft("renew", "--identity", identity).code == OK, identity)
     check(fabric.rotate("--finish", "--force").code == OK, "finish the root")
     fine(fabric, "under the new root alone")
-    check(fabric.status()["bundle_version"] == 5 and not fabric.status()["unfinished"], fabric.status())
+    status = json.loads(fabric.rotate("--status").out)
+    check(status["bundle_version"] == 5 and not status["unfinished"], status)
 
 
 @step("who was away for it all is cut off by the root's end, with one clear line")

@@ -85,6 +85,8 @@ def _(f):
         for writer in writers:
             writer.join()
         f.sound() if kill % 20 == 0 else None
+        if kill % 20 == 0:
+            saw(f.must("weft-controller", "audit-verify", "--home", f.path("controller")).out.strip()[-200:])
         f.start_controller()
         if kill % 20 == 0:
             f.whole()

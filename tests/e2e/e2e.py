@@ -33,7 +33,7 @@ import traceback
 SOURCE = os.environ.get("WEFT_TREE", os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 BIN = os.environ.get("WEFT_BIN", os.path.join(SOURCE, "build", "release", "bin"))
 BUILD = os.path.dirname(os.path.abspath(BIN))
-STEP_SECONDS = 120
+STEP_SECONDS = int(os.environ.get("WEFT_STEP_SECONDS", "120"))
 SKIPPED = 77  # ctest's SKIP_RETURN_CODE
 
 OK, FAILED, USAGE, POLICY, UNREACHABLE, CREDENTIAL, TIMED_OUT = range(7)  # exit statuses of docs/cli.md

@@ -194,5 +194,6 @@ weft_err controller_look_after(struct controller *c, uint64_t now, bool *leaf_re
         wf_log_error("the controller's own certificate can't be renewed: %s", why.text);
     else if (*leaf_renewed)
         wf_log_info("the controller's own certificate was renewed");
+    c->counters.own_renewals += *leaf_renewed;
     return WEFT_OK;
 }

@@ -19,8 +19,11 @@ struct jwks;
 #define CONTROLLER_ERR_COUNT 28 /* codes of weft_err */
 
 struct controller_counters {
-    uint64_t calls, grants, enrollments, renewals, floors;
-    uint64_t refusals[CONTROLLER_ERR_COUNT]; /* by code */
+    uint64_t calls, grants_dial, grants_bind, enrollments, renewals, floors;
+    uint64_t own_renewals;                   /* of the controller's own certificate */
+    uint64_t audit_alarms;                   /* routers that remember a longer log */
+    uint64_t refusals[CONTROLLER_ERR_COUNT]; /* of calls, by code */
+    uint64_t links[CONTROLLER_ERR_COUNT];    /* refused, by code */
 };
 
 struct controller {

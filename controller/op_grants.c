@@ -100,7 +100,10 @@ static weft_err grant_one(struct granting *g, const struct catalog_service *serv
     if (err == WEFT_OK) {
         note_grant(g, service, type);
         g->count++;
-        call->c->counters.grants++;
+        if (type == POLICY_DIAL)
+            call->c->counters.grants_dial++;
+        else
+            call->c->counters.grants_bind++;
     }
     return err;
 }

@@ -177,6 +177,7 @@ static void look_at_checkpoint(struct peer *peer, const Weft__Wire__Signed *reco
         theirs.size <= c->home.log->tree.size || theirs.size <= c->behind)
         return;
     c->behind = theirs.size;
+    c->counters.audit_alarms++;
     wf_fail(&what, WEFT_OK, "%llu entries were signed for before, this store holds %llu",
             (unsigned long long)theirs.size, (unsigned long long)c->home.log->tree.size);
     wf_log_error("the audit log is an old copy: %s (%s remembers); restore the newest backup, or "
@@ -200,11 +201,13 @@ static void on_up(wf_link *link, void *arg, const Weft__Wire__Hello *hello)
     if ((peer->who & WHO_NODE) == 0 || floors_version(&peer->c->home, &newest) != WEFT_OK)
         return;
     if (peer->floors_version > newest) {
-        wf_log_warn("%s at %s holds floors of version %llu, this store only %llu: it was restored "
-                    "from a backup%s",
-                    peer->subject.name, wf_link_remote(peer->link),
-                    (unsigned long long)peer->floors_version, (unsigned long long)newest,
-                    peer->who == WHO_ROUTER ? "; learning what it missed" : "");
+        if (controller_may_log(peer->c))
+            wf_log_warn(
+                "%s at %s holds floors of version %llu, this store only %llu: it was restored "
+                "from a backup%s",
+                peer->subject.name, wf_link_remote(peer->link),
+                (unsigned long long)peer->floors_version, (unsigned long long)newest,
+                peer->who == WHO_ROUTER ? "; learning what it missed" : "");
         if (peer->who == WHO_ROUTER)
             ask_for_floors(peer);
         return;
@@ -391,6 +394,7 @@ const struct wf_link_handler *peer_accept(void *controller, wf_link *link, void 
 
         if (err != WEFT_OK) {
             free(peer);
+            c->counters.links[err]++;
             wf_link_cut(link, err, err == WEFT_ELIMIT ? "too many links of this node" : NULL);
             return NULL;
         }

@@ -211,12 +211,16 @@ static void collect(void *arg, wf_buf *out)
     struct program *p = arg;
     const struct controller *c = &p->c;
     const struct wf_net_counters *net = wf_net_counters(p->net);
-    uint64_t identities = 0, routers = 0, from, until, now = wf_now_wall_ms();
-    char label[64];
+    uint64_t identities = 0, routers = 0;
+    struct wf_metrics_standing standing = {.renewals = c->counters.own_renewals,
+                                           .bundle_version = pki_trust_version(c->home.trust),
+                                           .audit_size = c->home.log->signed_size,
+                                           .audit_alarms = c->counters.audit_alarms};
 
     (void)store_node_count(c->home.store, PKI_IDENTITY, &identities);
     (void)store_node_count(c->home.store, PKI_ROUTER, &routers);
-    pki_chain_validity(c->home.chain, &from, &until);
+    pki_chain_validity(c->home.chain, &standing.certificate_from, &standing.certificate_until);
+    wf_metrics_put_standing(out, "controller", &standing);
     wf_metric_gauge(out, "weft_controller_identities", "Identities that exist.", NULL,
                     (double)identities);
     wf_metric_gauge(out, "weft_controller_routers", "Routers that exist.", NULL, (double)routers);
@@ -224,16 +228,15 @@ static void collect(void *arg, wf_buf *out)
                     (double)c->peer_count);
     wf_metric_gauge(out, "weft_controller_sessions", "Live sessions as reported.", NULL,
                     (double)c->sessions.count);
-    wf_metric_gauge(out, "weft_controller_certificate_days_left",
-                    "Days until the controller's own certificate ends.", NULL,
-                    until > now ? (double)(until - now) / 86400000.0 : 0);
     wf_metric_gauge(out, "weft_controller_handshakes_pending", "Connections not yet up.", NULL,
                     (double)net->handshakes_pending);
     wf_metric_counter(out, "weft_controller_handshakes_failed_total",
                       "Connections that ended before they were up.", NULL, net->handshakes_failed);
     wf_metric_counter(out, "weft_controller_calls_total", "Calls taken.", NULL, c->counters.calls);
-    wf_metric_counter(out, "weft_controller_grants_total", "Grants issued.", NULL,
-                      c->counters.grants);
+    wf_metric_counter(out, "weft_controller_grants_total", "Grants issued.", "role=\"dial\"",
+                      c->counters.grants_dial);
+    wf_metric_counter(out, "weft_controller_grants_total", "Grants issued.", "role=\"bind\"",
+                      c->counters.grants_bind);
     wf_metric_counter(out, "weft_controller_enrollments_total", "Tokens redeemed.", NULL,
                       c->counters.enrollments);
     wf_metric_counter(out, "weft_controller_renewals_total", "Certificates renewed.", NULL,
@@ -242,12 +245,8 @@ static void collect(void *arg, wf_buf *out)
                       c->counters.floors);
     wf_metric_counter(out, "weft_controller_commits_total", "Commits of the store.", NULL,
                       store_commits(c->home.store));
-    for (int code = 1; code < CONTROLLER_ERR_COUNT; code++)
-        if (c->counters.refusals[code] > 0) {
-            snprintf(label, sizeof label, "reason=\"%s\"", weft_err_name(code));
-            wf_metric_counter(out, "weft_controller_refusals_total", "Calls refused, by reason.",
-                              label, c->counters.refusals[code]);
-        }
+    wf_metrics_put_refusals(out, "controller", "call", c->counters.refusals, CONTROLLER_ERR_COUNT);
+    wf_metrics_put_refusals(out, "controller", "link", c->counters.links, CONTROLLER_ERR_COUNT);
 }
 
 static bool is_ready(void *arg, wf_why *why)

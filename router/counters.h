@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#define ROUTER_ERR_COUNT 28 /* codes of weft_err */
+
 struct router_counters {
     uint64_t edges, routers, binds; /* gauges: endpoints, linked routers, local terminators */
     uint64_t remote_binds;          /* gauge: terminators at other routers */
@@ -32,6 +34,10 @@ struct router_counters {
     uint64_t binds_accepted, binds_refused;
     uint64_t edges_cut, routers_cut; /* links closed by a revocation or an expired certificate */
     uint64_t floors_applied, floors_refused;
+    uint64_t links_refused[ROUTER_ERR_COUNT]; /* by code, as the two below */
+    uint64_t dials_refused[ROUTER_ERR_COUNT];
+    uint64_t hosts_refused[ROUTER_ERR_COUNT]; /* binds */
+    uint64_t renewals;                        /* of our certificate */
     uint64_t audit_alarms; /* the controller's audit log contradicts what was signed before */
 };
 

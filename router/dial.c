@@ -74,6 +74,7 @@ static void refuse(struct router *router, struct wire *wire, wf_link *link, uint
 {
     struct router_counters *counters = &router->counters;
 
+    counters->dials_refused[code]++;
     switch (code) {
     case WEFT_EREFUSED:
         counters->setups_refused_policy++;

@@ -88,6 +88,7 @@ static void take_bind(struct edge *edge, const Weft__Wire__Bind *message)
         if (router_may_log(router))
             wf_log_info("bind refused: %s (%s): %s", who->name, wf_link_remote(edge->link),
                         why.text);
+        router->counters.hosts_refused[err]++;
         err = admission_answer(err);
         bind_reply(edge, message->request, err, admission_sentence(err));
         return;
@@ -97,6 +98,7 @@ static void take_bind(struct edge *edge, const Weft__Wire__Bind *message)
         router->counters.binds_refused++;
         if (router_may_log(router))
             wf_log_info("bind refused: %s: %s", who->name, why.text);
+        router->counters.hosts_refused[err]++;
         bind_reply(edge, message->request, err, why.text);
         return;
     }
@@ -106,6 +108,7 @@ static void take_bind(struct edge *edge, const Weft__Wire__Bind *message)
     is_news = old == NULL || bind.sequence > old->bind.sequence;
     if (edge->bind_count >= WF_BINDS_PER_LINK && (old == NULL || old->wire != &edge->wire)) {
         router->counters.binds_refused++;
+        router->counters.hosts_refused[WEFT_ELIMIT]++;
         bind_reply(edge, message->request, WEFT_ELIMIT, "too many binds on this link");
         return;
     }
@@ -117,6 +120,7 @@ static void take_bind(struct edge *edge, const Weft__Wire__Bind *message)
         wf_container_of(old->wire, struct edge, wire)->bind_count++;
     if (err != WEFT_OK || !learned) {
         router->counters.binds_refused++;
+        router->counters.hosts_refused[err != WEFT_OK ? err : WEFT_ECONFLICT]++;
         bind_reply(edge, message->request, err != WEFT_OK ? err : WEFT_ECONFLICT,
                    err != WEFT_OK ? weft_err_sentence((int)err) : "a newer bind is there already");
         return;
@@ -267,6 +271,7 @@ const struct wf_link_handler *edge_accepted(struct router *router, wf_link *link
 
     if (err != WEFT_OK) {
         free(edge);
+        router->counters.links_refused[err]++;
         wf_link_cut(link, err, err == WEFT_ELIMIT ? "too many links of this identity" : NULL);
         return NULL;
     }

@@ -239,6 +239,7 @@ static void collect(void *arg, wf_buf *out)
 {
     struct running *running = arg;
     const struct router_counters *c;
+    struct wf_metrics_standing standing;
 
     if (running->router == NULL)
         return;
@@ -282,8 +283,15 @@ static void collect(void *arg, wf_buf *out)
             c->floors_applied);
     COUNTER("floors_total", "Sets of revocations by result", "result=\"refused\"",
             c->floors_refused);
-    COUNTER("audit_alarms_total", "Contradictions in the controller's audit log", NULL,
-            c->audit_alarms);
+    router_standing(running->router, &standing);
+    wf_metrics_put_standing(out, "router", &standing);
+    wf_metrics_put_refusals(out, "router", "link", c->links_refused, ROUTER_ERR_COUNT);
+    wf_metrics_put_refusals(out, "router", "dial", c->dials_refused, ROUTER_ERR_COUNT);
+    wf_metrics_put_refusals(out, "router", "bind", c->hosts_refused, ROUTER_ERR_COUNT);
+    GAUGE("handshakes_pending", "Connections not yet up", NULL,
+          wf_net_counters(running->net)->handshakes_pending);
+    COUNTER("handshakes_failed_total", "Connections that ended before they were up", NULL,
+            wf_net_counters(running->net)->handshakes_failed);
 #undef GAUGE
 #undef COUNTER
 }

@@ -306,6 +306,7 @@ static void peer_up(struct peer *peer, wf_link *link, const Weft__Wire__Hello *h
     if (err != WEFT_OK) {
         if (router_may_log(router))
             wf_log_warn("router link with %s refused: %s", wf_link_remote(link), why.text);
+        router->counters.links_refused[err]++;
         wf_link_cut(link, err, why.text);
         return;
     }

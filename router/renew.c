@@ -89,6 +89,7 @@ static void adopt(struct renewal *renewal)
         pki_identity_save(&router->identity, router->identity.path, &why) != WEFT_OK)
         wf_log_error("the renewed certificate is not saved: %s", why.text);
     wf_log_info("the certificate was renewed");
+    router->counters.renewals++;
     router->renew_by = 0;
     link_state_announce(router); /* the records that we sign carry the new chain */
     renew_plan(router);

@@ -13,6 +13,7 @@
 #include "router/router.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
+#include "proto/node/metrics.h"
 #include "router/config.h"
 #include "router/inside.h"
 #include "router/state.h"
@@ -499,6 +500,18 @@ const struct router_counters *router_counters(struct router *router)
     router->counters.remote_binds = router->binds.remote;
     router->counters.queued_bytes = router->circuits.pool.used;
     return &router->counters;
+}
+
+void router_standing(const struct router *router, struct wf_metrics_standing *out)
+{
+    const struct pki_witness *w = &router->witness;
+
+    *out = (struct wf_metrics_standing){
+        .renewals = router->counters.renewals,
+        .bundle_version = pki_trust_version(router->trust),
+        .audit_size = w->count > 0 ? w->items[w->count - 1].checkpoint.size : 0,
+        .audit_alarms = w->alarms};
+    pki_chain_validity(router->identity.chain, &out->certificate_from, &out->certificate_until);
 }
 
 bool router_is_ready(struct router *router, wf_why *why)

@@ -42,6 +42,9 @@ weft_err router_add_floors(struct router *router, const Weft__Wire__Signed *set,
 uint16_t router_port(const struct router *router);
 const wf_id *router_id(const struct router *router);
 const struct router_counters *router_counters(struct router *router);
+/* Its certificate, bundle and newest checkpoint, for the metrics. */
+struct wf_metrics_standing;
+void router_standing(const struct router *router, struct wf_metrics_standing *out);
 /* Whether it serves: it listens and knows its own member record; otherwise why not. */
 bool router_is_ready(struct router *router, wf_why *why);
 

@@ -123,6 +123,9 @@ struct weft_endpoint {
     void *closed_arg;
     struct wf_scratch *scratch; /* owned */
     struct wf_lines lines;      /* of the log, on a peer's say-so */
+    uint64_t renewals;          /* of the certificate, since it was opened; as what follows */
+    uint64_t dials_failed[WEFT_FACTS_CODES], sessions_refused[WEFT_FACTS_CODES],
+        binds_refused[WEFT_FACTS_CODES]; /* by weft_err; wf_facts_count */
 };
 
 /* ---- endpoint.c */
@@ -140,6 +143,11 @@ void wf_endpoint_take_bundle(weft_endpoint *endpoint, const Weft__Wire__Signed *
 void wf_endpoint_watch(weft_endpoint *endpoint);
 /* Goes on with closing, when something that it waits for is gone. */
 void wf_endpoint_go_on_closing(weft_endpoint *endpoint);
+
+/* ---- facts.c */
+
+/* Counts one more of a reason. */
+void wf_facts_count(uint64_t counts[WEFT_FACTS_CODES], weft_err err);
 
 /* ---- house.c */
 

@@ -231,6 +231,16 @@ const struct wf_grant *wf_grants_find_id(const struct wf_grants *g, const wf_id 
     return grant != NULL && is_good(g, &grant->grant, now) ? grant : NULL;
 }
 
+size_t wf_grants_good(const struct wf_grants *g, Weft__Wire__Role role, uint64_t now)
+{
+    size_t count = 0;
+    for (wf_node *n = g->list.next; n != &g->list; n = n->next) {
+        const struct wf_grant *grant = wf_container_of(n, struct wf_grant, node);
+        count += grant->grant.role == role && is_good(g, &grant->grant, now);
+    }
+    return count;
+}
+
 bool wf_grants_is_good_router(const struct wf_grants *g, const struct pki_member *member,
                               uint64_t now)
 {

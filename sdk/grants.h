@@ -62,6 +62,8 @@ const struct wf_grant *wf_grants_find(const struct wf_grants *grants, const char
                                       Weft__Wire__Role role, uint64_t now);
 const struct wf_grant *wf_grants_find_id(const struct wf_grants *grants, const wf_id *service,
                                          Weft__Wire__Role role, uint64_t now);
+/* How many grants of a role are good now. */
+size_t wf_grants_good(const struct wf_grants *grants, Weft__Wire__Role role, uint64_t now);
 /* The trust bundle changed: forgets what its keys don't sign any more. */
 void wf_grants_recheck(struct wf_grants *grants, uint64_t now);
 /* Forgets what is expired or below its floor. */

@@ -119,6 +119,7 @@ static void on_fetched(struct wf_wait *wait, weft_err err, const char *why)
         err = wf_fail(&text, WEFT_EREFUSED,
                       "%s may not bind %s: no policy allows it, or there is no such service",
                       l->endpoint->identity.name, l->service_name);
+        wf_facts_count(l->endpoint->binds_refused, err);
         close_with(l, err, text.text);
     } else if (err == WEFT_OK) {
         if (l->endpoint->grants.router_count == 0) {
@@ -129,6 +130,7 @@ static void on_fetched(struct wf_wait *wait, weft_err err, const char *why)
         }
         wf_listeners_look(l->endpoint, now);
     } else if (err == WEFT_EREFUSED || err == WEFT_EREVOKED) {
+        wf_facts_count(l->endpoint->binds_refused, err);
         close_with(l, err, why);
     } else {
         l->retry_at = now + RETRY_MS;
@@ -335,6 +337,7 @@ void wf_listeners_bind_reply(weft_endpoint *e, wf_edge *edge, const Weft__Wire__
             weft_err code = reply->code <= WEFT_EEOF ? (weft_err)reply->code : WEFT_EINTERNAL;
             bind->state = WF_BIND_NONE;
             bind->renew_at = 0;
+            wf_facts_count(e->binds_refused, code);
             (void)wf_fail(&l->why, code, "router %s refused to bind %s: %s",
                           wf_edge_router(edge)->name, l->service_name,
                           reply->reason != NULL && reply->reason[0] != '\0'
@@ -368,6 +371,12 @@ static weft_listener *listener_for(weft_endpoint *e, const Weft__Wire__Setup *se
     return NULL;
 }
 
+static void turn_away(weft_endpoint *e, wf_circuit *circuit, weft_err err, const char *why)
+{
+    wf_facts_count(e->sessions_refused, err);
+    wf_circuit_turn_away(circuit, err, why);
+}
+
 void wf_listeners_setup(weft_endpoint *e, wf_edge *edge, wf_circuit *circuit,
                         const Weft__Wire__Setup *setup)
 {
@@ -378,24 +387,24 @@ void wf_listeners_setup(weft_endpoint *e, wf_edge *edge, wf_circuit *circuit,
         l != NULL ? wf_grants_find_id(&e->grants, &l->service, WEFT__WIRE__ROLE__ROLE_BIND, now)
                   : NULL;
     if (grant == NULL || !pki_terms_is_open(&grant->grant.terms, now)) {
-        wf_circuit_turn_away(circuit, WEFT_ENOHOST, "no such bind here");
+        turn_away(e, circuit, WEFT_ENOHOST, "no such bind here");
         return;
     }
     if (setup->resume != NULL) {
-        wf_circuit_turn_away(circuit, WEFT_ELOST, "sessions can't be resumed here");
+        turn_away(e, circuit, WEFT_ELOST, "sessions can't be resumed here");
         return;
     }
     if (setup->first.len == 0) {
-        wf_circuit_turn_away(circuit, WEFT_EPROTO, "a SETUP without a ClientHello");
+        turn_away(e, circuit, WEFT_EPROTO, "a SETUP without a ClientHello");
         return;
     }
     if (e->greetings >= WF_GREETINGS_MAX) {
-        wf_circuit_turn_away(circuit, WEFT_EBUSY, "too many dials at once");
+        turn_away(e, circuit, WEFT_EBUSY, "too many dials at once");
         return;
     }
     weft_stream *s = wf_stream_new(e, WF_STREAM_GREETING);
     if (s == NULL) {
-        wf_circuit_turn_away(circuit, WEFT_ENOMEM, "the host has no memory");
+        turn_away(e, circuit, WEFT_ENOMEM, "the host has no memory");
         return;
     }
     s->listener = l;
@@ -434,7 +443,7 @@ void wf_listeners_setup(weft_endpoint *e, wf_edge *edge, wf_circuit *circuit,
     return;
 
 turn_away:
-    wf_circuit_turn_away(circuit, err, why.text);
+    turn_away(e, circuit, err, why.text);
     if (s->state == WF_STREAM_GREETING)
         wf_stream_move(s, WF_STREAM_LINGER);
     wf_stream_post(s, WF_DUE_FREE);

@@ -256,6 +256,7 @@ static void on_canary(void *arg, weft_err err, const char *why)
     r->chain = NULL;
     r->key = NULL;
     renewal_free(r);
+    e->renewals++;
     wf_log_info("the certificate was renewed");
     wf_endpoint_event(e, WEFT_EVENT_RENEWED, WEFT_OK, "the certificate was renewed");
 }

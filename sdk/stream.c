@@ -207,6 +207,10 @@ void wf_stream_close_with(weft_stream *s, weft_err err, const char *why)
             s->circuit = NULL;
         }
     }
+    if ((s->state == WF_STREAM_GRANT || s->state == WF_STREAM_ROUTER ||
+         s->state == WF_STREAM_ANSWER) &&
+        err != WEFT_ECANCELED)
+        wf_facts_count(s->endpoint->dials_failed, err);
     wf_stream_move(s, WF_STREAM_CLOSED);
     s->err = err;
     (void)wf_fail(&s->why, err, "%s", why != NULL ? why : weft_err_sentence(err));
@@ -397,6 +401,7 @@ static void on_over(void *arg, weft_err err, const char *why)
     case WF_STREAM_GREETING:
         wf_lines_put(&s->endpoint->lines, wf_now_mono_ms(), WF_LOG_INFO,
                      "a dialer was turned away: %s", why);
+        wf_facts_count(s->endpoint->sessions_refused, err);
         linger(s);
         break;
     case WF_STREAM_DECISION:
@@ -661,6 +666,7 @@ void weft_stream_refuse(weft_stream *s, weft_err err, const char *reason)
     if (s->state != WF_STREAM_DECISION)
         return;
     s->gone = NULL;
+    wf_facts_count(s->endpoint->sessions_refused, err);
     wf_session_refuse(s->session, err, reason);
     linger(s);
 }

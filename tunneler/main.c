@@ -163,35 +163,56 @@ static void on_event(void *arg, const struct weft_event *event)
         wf_log_info("router %s is there", event->text);
 }
 
+#define GAUGE(name, help, labels, value)                                                           \
+    wf_metric_gauge(out, "weft_tunneler_" name, help, labels, (double)(value))
+#define COUNTER(name, help, labels, value)                                                         \
+    wf_metric_counter(out, "weft_tunneler_" name, help, labels, value)
+
+/* What the library knows of the identity. */
+static void collect_facts(const struct program *p, wf_buf *out)
+{
+    struct weft_facts facts;
+    weft_endpoint_facts(p->t.endpoint, &facts, sizeof facts);
+    const struct wf_metrics_standing standing = {
+        .certificate_from = (uint64_t)facts.certificate_from * 1000,
+        .certificate_until = (uint64_t)facts.certificate_until * 1000,
+        .renewals = facts.renewals,
+        .bundle_version = facts.bundle_version,
+        .audit_size = facts.audit_size,
+        .audit_alarms = facts.audit_alarms};
+    wf_metrics_put_standing(out, "tunneler", &standing);
+    GAUGE("grants", "Grants held that are valid now.", "role=\"dial\"", facts.dial_grants);
+    GAUGE("grants", "Grants held that are valid now.", "role=\"bind\"", facts.bind_grants);
+    wf_metrics_put_refusals(out, "tunneler", "session", facts.sessions_refused, WEFT_FACTS_CODES);
+    wf_metrics_put_refusals(out, "tunneler", "dial", facts.dials_failed, WEFT_FACTS_CODES);
+    wf_metrics_put_refusals(out, "tunneler", "bind", facts.binds_refused, WEFT_FACTS_CODES);
+}
+
 static void collect(void *arg, wf_buf *out)
 {
     struct program *p = arg;
     const struct counters *c = &p->t.counters;
-    wf_metric_gauge(out, "weft_sessions_open", "Sessions that are open.", NULL,
-                    (double)c->sessions_open);
-    wf_metric_counter(out, "weft_sessions_total", "Sessions begun.", "side=\"host\"",
-                      c->sessions_hosted);
-    wf_metric_counter(out, "weft_sessions_total", "Sessions begun.", "side=\"dial\"",
-                      c->sessions_dialed);
-    wf_metric_counter(out, "weft_refusals_total", "Sessions refused.", "reason=\"backend\"",
-                      c->refused_backend);
-    wf_metric_counter(out, "weft_refusals_total", "Sessions refused.", "reason=\"limit\"",
-                      c->refused_limit);
-    wf_metric_counter(out, "weft_dial_failures_total", "Dials that failed.", NULL,
-                      c->dial_failures);
-    wf_metric_counter(out, "weft_broken_total", "Sessions that did not end cleanly.", NULL,
-                      c->broken);
-    wf_metric_counter(out, "weft_bytes_total", "Bytes carried.", "to=\"tcp\"", c->bytes_to_tcp);
-    wf_metric_counter(out, "weft_bytes_total", "Bytes carried.", "to=\"stream\"",
-                      c->bytes_to_stream);
+    collect_facts(p, out); /* the endpoint lives as long as we are asked */
+    GAUGE("sessions_open", "Sessions that are open.", NULL, c->sessions_open);
+    COUNTER("sessions_total", "Sessions begun.", "side=\"host\"", c->sessions_hosted);
+    COUNTER("sessions_total", "Sessions begun.", "side=\"dial\"", c->sessions_dialed);
+    COUNTER("turned_away_total", "Sessions refused by the tunneler itself.", "by=\"backend\"",
+            c->refused_backend);
+    COUNTER("turned_away_total", "Sessions refused by the tunneler itself.", "by=\"limit\"",
+            c->refused_limit);
+    COUNTER("dial_failures_total", "Dials that failed.", NULL, c->dial_failures);
+    COUNTER("broken_total", "Sessions that did not end cleanly.", NULL, c->broken);
+    COUNTER("bytes_total", "Bytes carried.", "to=\"tcp\"", c->bytes_to_tcp);
+    COUNTER("bytes_total", "Bytes carried.", "to=\"stream\"", c->bytes_to_stream);
     for (wf_node *n = p->t.hosts.next; n != &p->t.hosts; n = n->next) {
         const struct host *h = wf_container_of(n, struct host, node);
         char labels[WF_NAME_MAX + 16];
         snprintf(labels, sizeof labels, "service=\"%s\"", h->service);
-        wf_metric_gauge(out, "weft_bound_routers", "Routers on which a service is bound.", labels,
-                        h->routers);
+        GAUGE("bound_routers", "Routers on which a service is bound.", labels, h->routers);
     }
 }
+#undef GAUGE
+#undef COUNTER
 
 static bool is_ready(void *arg, wf_why *why)
 {

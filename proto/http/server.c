@@ -152,8 +152,13 @@ weft_err wf_http_server_open(uv_loop_t *loop, const struct wf_http_server_config
         rc = uv_listen((uv_stream_t *)&s->tcp, 128, on_connection);
     if (rc != 0) {
         wf_http_server_close(s);
-        return wf_fail(why, WEFT_EIO, "can't listen on %s: %s",
-                       wf_address_text(config->address, text), uv_strerror(rc));
+        return wf_fail(why, WEFT_EIO, "can't listen on %s: %s%s",
+                       wf_address_text(config->address, text), uv_strerror(rc),
+                       rc == UV_EADDRINUSE ? " (another program listens there: stop it or "
+                                             "choose another port)"
+                       : rc == UV_EACCES   ? " (ports below 1024 need the right to: choose "
+                                             "another port)"
+                                           : "");
     }
     *out = s;
     return WEFT_OK;

@@ -1,5 +1,7 @@
 #include "proto/node/metrics.h"
 #include "proto/base/address.h"
+#include "proto/base/clock.h"
+#include "proto/base/log.h"
 #include "proto/http/server.h"
 #include <dirent.h>
 #include <stdio.h>
@@ -49,6 +51,50 @@ void wf_metric_counter(wf_buf *out, const char *name, const char *help, const ch
     put_header(out, name, help, "counter");
     put_name(out, name, labels);
     wf_buf_printf(out, "%llu\n", (unsigned long long)value);
+}
+
+void wf_metrics_put_standing(wf_buf *out, const char *program, const struct wf_metrics_standing *s)
+{
+    const uint64_t now = wf_now_wall_ms();
+    const struct {
+        const char *name, *help;
+        double value;
+        bool counts;
+    } rows[] = {
+        {"certificate_days_left", "Days until the certificate in use ends.",
+         ((double)s->certificate_until - (double)now) / 86400000.0, false},
+        {"certificate_renewed_seconds", "When the certificate in use begins, Unix time.",
+         (double)(s->certificate_from / 1000), false},
+        {"certificate_renewals_total", "Renewals of the own certificate.", (double)s->renewals,
+         true},
+        {"bundle_version", "The trust bundle that is held.", (double)s->bundle_version, false},
+        {"audit_size", "Entries of the audit log under the newest checkpoint known.",
+         (double)s->audit_size, false},
+        {"audit_alarms_total", "Contradictions in the controller's audit log.",
+         (double)s->audit_alarms, true},
+    };
+    char name[96];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        snprintf(name, sizeof name, "weft_%s_%s", program, rows[i].name);
+        if (rows[i].counts)
+            wf_metric_counter(out, name, rows[i].help, NULL, (uint64_t)rows[i].value);
+        else
+            wf_metric_gauge(out, name, rows[i].help, NULL, rows[i].value);
+    }
+}
+
+void wf_metrics_put_refusals(wf_buf *out, const char *program, const char *at,
+                             const uint64_t *by_code, size_t count)
+{
+    char name[96], labels[96];
+    snprintf(name, sizeof name, "weft_%s_refusals_total", program);
+    for (size_t code = 0; code < count; code++) {
+        if (by_code[code] == 0)
+            continue;
+        snprintf(labels, sizeof labels, "at=\"%s\",reason=\"%s\"", at, weft_err_name((int)code));
+        wf_metric_counter(out, name, "What was refused here, by kind and reason.", labels,
+                          by_code[code]);
+    }
 }
 
 static double resident_bytes(void)
@@ -158,6 +204,9 @@ weft_err wf_metrics_open(struct uv_loop_s *loop, const struct wf_metrics_config 
         free(m);
         return wf_wrap(why, err, "--metrics");
     }
+    char text[WF_ADDRESS_TEXT];
+    address.port = wf_http_server_port(m->server);
+    wf_log_info("/metrics, /livez and /readyz at http://%s", wf_address_text(&address, text));
     *out = m;
     return WEFT_OK;
 }

@@ -83,10 +83,10 @@ def _(f):
     for i, one in enumerate(connections):
         check(drain(one) == i.to_bytes(4, "big") * 500, "connection", i)
         one.close()
-    until("the sessions to end", lambda: metrics(f.numbers)["weft_sessions_open"] == 0, 10)
+    until("the sessions to end", lambda: metrics(f.numbers)["weft_tunneler_sessions_open"] == 0, 10)
     numbers = metrics(f.numbers)
-    saw("hosted so far:", numbers['weft_sessions_total{side="host"}'], "broken:", numbers["weft_broken_total"])
-    check(numbers["weft_broken_total"] == 0, numbers)
+    saw("hosted so far:", numbers['weft_tunneler_sessions_total{side="host"}'], "broken:", numbers["weft_tunneler_broken_total"])
+    check(numbers["weft_tunneler_broken_total"] == 0, numbers)
 
 
 @step("each direction ends by itself")
@@ -125,12 +125,12 @@ def _(f):
     for turn in range(20):
         s = connect(f.port)
         s.sendall(b"hello")
-        until("the server", lambda: metrics(f.numbers)["weft_sessions_open"] == 1)
+        until("the server", lambda: metrics(f.numbers)["weft_tunneler_sessions_open"] == 1)
         s.sendall(b"and some that the reset overtakes" * 50)
         reset(s)
         until("the server to notice", lambda: len(seen) == turn + 1, 10)
         check(seen[-1] == "reset", "the server saw", seen)
-        until("the session's end", lambda: metrics(f.numbers)["weft_sessions_open"] == 0)
+        until("the session's end", lambda: metrics(f.numbers)["weft_tunneler_sessions_open"] == 0)
 
     def refuse(connection):
         connection.recv(10)
@@ -218,7 +218,7 @@ def _(f):
         one.close()
     until("the slow servers to have it all", lambda: len(late) == len(stuck), 60)
     check(all(late), "what a slow server got is not what was sent")
-    until("the sessions to end", lambda: metrics(f.numbers)["weft_sessions_open"] == 0, 10)
+    until("the sessions to end", lambda: metrics(f.numbers)["weft_tunneler_sessions_open"] == 0, 10)
 
 
 @step("--max-sessions holds, and frees")

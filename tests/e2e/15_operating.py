@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 
-from e2e import BIN, FAILED, OK, Fabric, Tcp, check, drain, echo, fetch, free_port, listens, main, metrics, saw, step, until
+from e2e import BIN, FAILED, OK, POLICY, SOURCE, Fabric, Room, Tcp, check, drain, echo, fetch, free_port, listens, main, metrics, saw, step, until
 
 PROGRAMS = ("weft", "weft-controller", "weft-router", "weft-tunneler")
 DRAIN = {"weft-controller": 1, "weft-router": 5, "weft-tunneler": 10}  # seconds, as docs/cli.md says
@@ -179,6 +179,73 @@ def _(f):
                 check(int(drain(s, 5).split()[1]) in (400, 405), name, "takes", request)
 
 
+def documented():
+    """The names of docs/operations.md, "Metrics", with their labels, and those that are there only once they count."""
+    text = open(os.path.join(SOURCE, "docs", "operations.md"), encoding="utf-8").read()
+    rows = re.findall(r"^\| (`(?:weft|process)_.*?) \| (.*) \|$", text.split("\n## Metrics\n")[1].split("\n## ")[0], re.M)
+    names, sometimes = {}, set()
+    for first, says in rows:
+        for name, _, labels in re.findall(r"`([a-z_]+)(\{([a-z,]+)\})?`", first):
+            check(name not in names, name, "stands there twice")
+            names[name] = sorted(labels.split(",")) if labels else []
+            if says.startswith("when"):
+                sometimes.add(name)
+    return names, sometimes
+
+
+@step("each figure that is served is documented, and each documented one is served")
+def _(f):
+    names, sometimes = documented()
+    check(len(names) > 40, "the table was read:", names)
+    # something is refused everywhere: a dial without a grant, a bind without one, by whom nobody knows
+    f.admin("identity", "create", "stray", "--token-out", "stray.jwt")
+    stray = f.enroll("stray.jwt")
+    done = f.run("weft", "dial", "echo", "--identity", stray)
+    check(done.code == POLICY, done)
+    gate, port = f.proxy("echo", stray, name="stray")
+    with socket.create_connection(("127.0.0.1", port), 5) as s:
+        check(not attempt(lambda: drain(s, 10)), "a dial without a grant")
+    key = 'weft_tunneler_refusals_total{at="dial",reason="WEFT_EREFUSED"}'
+    check(metrics(f.figures["stray"]).get(key) == 1, metrics(f.figures["stray"]))
+    served = {}
+    for name, port in f.figures.items():
+        for key in metrics(port):
+            base, _, labels = key.partition("{")
+            served.setdefault(base, set()).update(re.findall(r'(\w+)="', labels))
+    gate.stop(15)
+    del f.figures["stray"]
+    unknown = sorted(set(served) - set(names))
+    check(not unknown, "served and not documented:", unknown)
+    absent = sorted(set(names) - set(served) - sometimes)
+    check(not absent, "documented and not served:", absent)
+    for name, labels in served.items():
+        check(sorted(labels) == names[name], name, "has the labels", labels, "and not", names[name])
+    for program, name in (("controller", "controller"), ("router", "r1"), ("tunneler", "tunneler-echo")):
+        figures = metrics(f.figures[name])
+        own = {key[len(f"weft_{program}_") :]: value for key, value in figures.items() if key.startswith(f"weft_{program}_")}
+        check(0 < own["certificate_days_left"] <= 91, own)
+        check(-400 < own["certificate_renewed_seconds"] - time.time() < 1, own)
+        check(own["bundle_version"] == 1 and own["audit_alarms_total"] == 0, own)
+        check(own["audit_size"] > 0, program, "knows no checkpoint")
+    check(metrics(f.figures["tunneler-echo"])['weft_tunneler_grants{role="bind"}'] == 1, "the host's grant")
+    check(metrics(f.figures["proxy-echo"])['weft_tunneler_grants{role="dial"}'] == 1, "the dialer's grant")
+    check(metrics(f.figures["controller"])['weft_controller_grants_total{role="dial"}'] >= 1, "the controller's grants")
+    refused = [key for key in metrics(f.figures["controller"]) if "_refusals_total" in key]
+    check(refused, "the controller counts what it refuses")
+    saw(len(served), "names served and documented; refused at the controller:", *refused)
+
+
+@step("--metrics HOST:0 tells the port that it got")
+def _(f):
+    words = ("weft-tunneler", "proxy", "0=echo", "--identity", f.dialer, "--metrics", "127.0.0.1:0")
+    gate = Room.start(f, "port0", *words)
+    try:
+        port = until("its word", lambda: re.search(r"/metrics, /livez and /readyz at http://127\.0\.0\.1:(\d+)", gate.said()))
+        check(fetch(int(port[1]), "/livez") == (200, "ok\n"), port)
+    finally:
+        gate.stop(15)
+
+
 @step("systemd is told READY=1, what runs, and a sign of life")
 def _(f):
     for name in f.daemons:
@@ -296,6 +363,7 @@ def _(f):
         done = f.run(*words, "--metrics", f"127.0.0.1:{taken}")
         last = done.error
         check(done.code == FAILED and "--metrics" in last and str(taken) in last and "--listen" not in last, done)
+        check("another program listens there" in last, done)
         saw(last)
 
 

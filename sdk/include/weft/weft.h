@@ -254,6 +254,27 @@ WEFT_API weft_err weft_renew_key(const char *identity, weft_why *why);
  */
 WEFT_API weft_err weft_endpoint_renew(weft_endpoint *endpoint, int new_key);
 
+/*
+ * How an endpoint stands, from memory: for metrics. Counts are since it was
+ * opened; the arrays are indexed by weft_err. A later version may append
+ * fields: size is sizeof(struct weft_facts) of the caller's header.
+ */
+#define WEFT_FACTS_CODES 32
+struct weft_facts {
+    int64_t certificate_from, certificate_until; /* of the one in use, Unix seconds */
+    uint64_t renewals;                           /* of it */
+    uint64_t bundle_version;                     /* of the trust bundle that is held */
+    uint64_t dial_grants, bind_grants;           /* held, and valid now */
+    uint64_t audit_size;   /* entries of the audit log under the newest checkpoint known; 0: none */
+    uint64_t audit_alarms; /* WEFT_EVENT_AUDIT_ALARM so many times */
+    uint64_t dials_failed[WEFT_FACTS_CODES];     /* before the stream was open */
+    uint64_t sessions_refused[WEFT_FACTS_CODES]; /* as a host: by us, the application included */
+    uint64_t binds_refused[WEFT_FACTS_CODES];    /* by routers, or no grant for it */
+};
+/* Fills *out, at most size bytes of it; the rest of size is zero. From the loop's thread. */
+WEFT_API void weft_endpoint_facts(const weft_endpoint *endpoint, struct weft_facts *out,
+                                  size_t size);
+
 /* Calls an operation of the controller, with JSON arguments; later `done` gets result, borrowed. */
 typedef void (*weft_call_fn)(void *arg, weft_err err, const char *why, const char *result,
                              size_t result_len);

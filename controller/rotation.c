@@ -380,6 +380,7 @@ static weft_err make_bundle(struct work *w, wf_why *why)
 {
     Weft__Wire__BundleBody body;
     ProtobufCBinaryData data[LISTS][WF_BUNDLE_KEYS_MAX];
+    uint8_t previous[32];
     wf_buf encoded, row;
     weft_err err;
 
@@ -399,7 +400,8 @@ static weft_err make_bundle(struct work *w, wf_why *why)
     body.audit_keys = data[2];
     body.n_enrollment_keys = w->lists[3].count;
     body.enrollment_keys = data[3];
-    body.previous = wf_pb_bytes(w->now.bundle_digest, sizeof w->now.bundle_digest);
+    pki_trust_digest(w->now.trust, previous);
+    body.previous = wf_pb_bytes(previous, sizeof previous);
     err = pki_record_seal(pki_ca_key(w->root), PKI_LABEL_BUNDLE, &body.base, &encoded);
     for (size_t i = 0; err == WEFT_OK && i < w->now.bundle_count; i++) {
         err = wf_buf_put_u32(&row, (uint32_t)w->now.bundles[i].len);

@@ -64,6 +64,7 @@ static weft_err check_keys(const ProtobufCBinaryData *keys, size_t count, const 
 static weft_err bundle_parse(struct pki_bundle *bundle, wf_span encoded, wf_span body, wf_why *why)
 {
     wf_buf_init(&bundle->encoded, WF_BUNDLE_MAX);
+    pki_sha256(body.data, body.len, bundle->digest);
     bundle->roots = NULL;
     bundle->body = NULL;
     weft_err err = wf_bundle_body_decode(body.data, body.len, &bundle->body, why);
@@ -195,6 +196,11 @@ uint64_t pki_trust_version(const pki_trust *trust)
     return trust->bundle.body->version;
 }
 
+void pki_trust_digest(const pki_trust *trust, uint8_t out[32])
+{
+    memcpy(out, trust->bundle.digest, sizeof trust->bundle.digest);
+}
+
 static bool is_same_content(const pki_trust *trust, const Weft__Wire__BundleBody *next)
 {
     wf_buf a, b;
@@ -224,7 +230,7 @@ static weft_err follows(const pki_trust *trust, const Weft__Wire__BundleBody *ne
                        "one held is kept",
                        ours);
     }
-    pki_record_digest(pki_trust_bundle(trust), digest);
+    pki_trust_digest(trust, digest);
     if (next->version == ours + 1 && (next->previous.len != sizeof digest ||
                                       memcmp(next->previous.data, digest, sizeof digest) != 0))
         return wf_fail(why, WEFT_ECONFLICT,

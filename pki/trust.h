@@ -27,9 +27,14 @@ wf_span
 pki_trust_bundle(const pki_trust *trust); /* the encoded Signed, valid until the next update */
 uint64_t pki_trust_version(const pki_trust *trust); /* of the bundle */
 /*
+ * SHA-256 of the bundle's body: what the next one names in `previous`. Not of the Signed: whoever
+ * hands it on can change that (a field more, the other form of an ECDSA signature) and it verifies.
+ */
+void pki_trust_digest(const pki_trust *trust, uint8_t out[32]);
+/*
  * A newer bundle, signed by a root that the present one holds; the next one names the present one's
- * digest. An older one, or the same: nothing happens. WEFT_ECONFLICT: another one of the same
- * version, or a next one that follows on another; WEFT_ECREDENTIAL.
+ * body (pki_trust_digest). An older one, or the same: nothing happens. WEFT_ECONFLICT: another one
+ * of the same version, or a next one that follows on another; WEFT_ECREDENTIAL.
  */
 weft_err pki_trust_update(pki_trust *trust, wf_span bundle, bool *changed, wf_why *why);
 /* A row of them, one update after the other, up to the first that fails. changed may be NULL. */

@@ -17,6 +17,7 @@
 struct pki_bundle {
     wf_buf encoded;               /* owned: the Signed */
     Weft__Wire__BundleBody *body; /* owned */
+    uint8_t digest[32];           /* of the body's bytes */
     X509_STORE *roots;            /* owned */
     struct {
         uint8_t der[PKI_SPKI_MAX];

@@ -610,7 +610,7 @@ static void a_bundle_without_the_old_root_forgets_what_it_verified(void **state)
     body.policy_keys = keys;
     body.n_policy_keys = 1;
     uint8_t previous[32];
-    pki_record_digest(pki_trust_bundle(w->trust), previous);
+    pki_trust_digest(w->trust, previous);
     body.previous = wf_pb_bytes(previous, sizeof previous);
     wf_buf_init(&next, WF_BUNDLE_MAX);
     assert_int_equal(pki_record_seal(pki_ca_key(w->a.root), PKI_LABEL_BUNDLE, &body.base, &next),

@@ -307,6 +307,116 @@ static void revocations_are_believed_from_the_policy_key_of_this_fabric_alone(vo
     assert_false(changed);
 }
 
+/* ---- trust bundles */
+
+static weft_err follow(pki_trust *trust, const wf_buf *bundle, bool *changed)
+{
+    return pki_trust_update(trust, wf_span_of(bundle->data, bundle->len), changed, NULL);
+}
+
+/* Well signed: of that version, behind what `before` holds. */
+static void make_bundle(struct world *w, uint64_t version, const pki_trust *before, wf_buf *out)
+{
+    uint8_t previous[32];
+    pki_trust_digest(before, previous);
+    wf_buf_init(out, WF_BUNDLE_MAX);
+    authority_bundle(&w->a, version, previous, out);
+}
+
+/* (r, s) of an ECDSA signature of P-256 in DER becomes (r, n - s), which verifies as well. */
+static void turn_signature(wf_buf *bundle)
+{
+    static const uint8_t order[32] = {0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00,
+                                      0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                      0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84,
+                                      0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51};
+    Weft__Wire__Signed *s;
+    assert_int_equal(wf_signed_decode(bundle->data, bundle->len, &s, NULL), WEFT_OK);
+    const uint8_t *at = s->signature.data;
+    size_t r_len = at[3], s_len = at[4 + r_len + 1];
+    const uint8_t *old = at + 4 + r_len + 2;
+    uint8_t number[32] = {0}, turned[33] = {0}, der[80];
+    for (size_t i = 0; i < s_len && i < 32; i++)
+        number[31 - i] = old[s_len - 1 - i];
+    int borrow = 0;
+    for (size_t i = 32; i-- > 0;) {
+        int d = order[i] - number[i] - borrow;
+        borrow = d < 0;
+        turned[i + 1] = (uint8_t)(d + (borrow ? 256 : 0));
+    }
+    size_t skip = 0;
+    while (turned[skip] == 0 && (turned[skip + 1] & 0x80) == 0)
+        skip++;
+    size_t n = sizeof turned - skip;
+    der[0] = 0x30;
+    der[1] = (uint8_t)(2 + r_len + 2 + n);
+    memcpy(der + 2, at + 2, 2 + r_len);
+    der[4 + r_len] = 2;
+    der[5 + r_len] = (uint8_t)n;
+    memcpy(der + 6 + r_len, turned + skip, n);
+    free(s->signature.data);
+    s->signature.len = 6 + r_len + n;
+    s->signature.data = malloc(s->signature.len);
+    assert_non_null(s->signature.data);
+    memcpy(s->signature.data, der, s->signature.len);
+    wf_buf_clear(bundle);
+    assert_int_equal(wf_signed_encode(s, bundle), WEFT_OK);
+    wf_signed_free(s);
+}
+
+static void bundles_follow_on_each_other_whatever_a_forwarder_makes_of_them(void **state)
+{
+    struct world *w = *state;
+    pki_trust *true_one = authority_trust(&w->a);
+    wf_buf second, third, fourth;
+    bool changed;
+    make_bundle(w, 2, true_one, &second);
+    assert_int_equal(follow(true_one, &second, &changed), WEFT_OK);
+    make_bundle(w, 3, true_one, &third);
+    assert_int_equal(follow(true_one, &third, &changed), WEFT_OK);
+    make_bundle(w, 4, true_one, &fourth);
+
+    /* A router in between adds a field that nobody knows: 15, varint 1. */
+    assert_int_equal(wf_buf_put(&second, "\x78\x01", 2), WEFT_OK);
+    assert_int_equal(follow(w->trust, &second, &changed), WEFT_OK);
+    assert_true(changed);
+    turn_signature(&third);
+    assert_int_equal(follow(w->trust, &third, &changed), WEFT_OK);
+    assert_true(changed);
+    assert_int_equal(follow(w->trust, &fourth, &changed), WEFT_OK);
+    assert_true(changed);
+    assert_int_equal(pki_trust_version(w->trust), 4);
+    wf_buf_fini(&second);
+    wf_buf_fini(&third);
+    wf_buf_fini(&fourth);
+    pki_trust_unref(true_one);
+}
+
+static void a_bundle_that_forks_or_goes_back_is_not_taken(void **state)
+{
+    struct world *w = *state;
+    pki_trust *other = authority_trust(&w->a);
+    wf_buf first, second, fork, third;
+    bool changed;
+    wf_buf_init(&first, WF_BUNDLE_MAX);
+    assert_int_equal(wf_buf_put(&first, w->a.bundle.data, w->a.bundle.len), WEFT_OK);
+    make_bundle(w, 2, w->trust, &second);
+    assert_int_equal(follow(w->trust, &second, &changed), WEFT_OK);
+    wf_buf_init(&fork, WF_BUNDLE_MAX);
+    authority_bundle(&w->a, 2, NULL, &fork); /* the same number, other content */
+    assert_int_equal(follow(w->trust, &fork, &changed), WEFT_ECONFLICT);
+    assert_int_equal(follow(w->trust, &first, &changed), WEFT_OK);
+    assert_false(changed);
+    make_bundle(w, 3, other, &third); /* it follows on version 1 */
+    assert_int_equal(follow(w->trust, &third, &changed), WEFT_ECONFLICT);
+    assert_int_equal(pki_trust_version(w->trust), 2);
+    wf_buf_fini(&first);
+    wf_buf_fini(&second);
+    wf_buf_fini(&fork);
+    wf_buf_fini(&third);
+    pki_trust_unref(other);
+}
+
 static void revocations_come_in_order_whatever_a_forwarder_adds(void **state)
 {
     struct world *w = *state;
@@ -521,6 +631,8 @@ int main(void)
         IN_WORLD(a_floor_or_cut_of_the_identity_withdraws_all_its_grants),
         IN_WORLD(a_revoked_key_makes_its_grants_useless),
         IN_WORLD(revocations_are_believed_from_the_policy_key_of_this_fabric_alone),
+        IN_WORLD(bundles_follow_on_each_other_whatever_a_forwarder_makes_of_them),
+        IN_WORLD(a_bundle_that_forks_or_goes_back_is_not_taken),
         IN_WORLD(revocations_come_in_order_whatever_a_forwarder_adds),
         IN_WORLD(a_member_record_says_where_and_who_a_router_is),
         IN_WORLD(a_withdrawn_router_is_no_member),

@@ -86,7 +86,9 @@ static void a_newer_bundle_is_there_after_a_restart(void **state)
     wf_grants_init(&before, trust, &self);
     wf_grants_init(&after, fresh, &self);
     wf_buf_init(&newer, WF_BUNDLE_MAX);
-    authority_bundle(&a, 2, a.bundle_digest, &newer);
+    uint8_t previous[32];
+    pki_trust_digest(trust, previous);
+    authority_bundle(&a, 2, previous, &newer);
     assert_int_equal(pki_trust_update(trust, wf_span_of(newer.data, newer.len), &changed, &why),
                      WEFT_OK);
     assert_true(changed);

@@ -4,7 +4,9 @@
 #include "tests/helpers/alloc.h"
 #include "tests/helpers/authority.h"
 #include "tests/helpers/test.h"
+#include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <string.h>
 
@@ -168,6 +170,119 @@ static void a_replacement_that_fails_changes_nothing(void **state)
     pki_web_unref(web);
 }
 
+/* ---- a client that changes its keys */
+
+struct visit {
+    pki_web *web;
+    pki_web_tls *server;
+    SSL_CTX *ctx;
+    SSL *client;
+    size_t answered; /* bytes that the server has sent since it was up */
+};
+
+static weft_err to_client(void *arg, const uint8_t *data, size_t len)
+{
+    struct visit *v = arg;
+    v->answered += len;
+    assert_int_equal(BIO_write(SSL_get_rbio(v->client), data, (int)len), (int)len);
+    return WEFT_OK;
+}
+
+/* What the client has written goes to the server, at once or byte by byte. */
+static weft_err to_server(struct visit *v, size_t each)
+{
+    static uint8_t cipher[1 << 20], plain[16384];
+    int n = BIO_read(SSL_get_wbio(v->client), cipher, sizeof cipher);
+    weft_err err = WEFT_OK;
+    for (size_t at = 0; n > 0 && at < (size_t)n && err == WEFT_OK; at += each) {
+        size_t left = (size_t)n - at, got;
+        pki_web_tls_feed(v->server, cipher + at, left < each ? left : each);
+        do
+            err = pki_web_tls_read(v->server, plain, sizeof plain, &got, NULL);
+        while (err == WEFT_OK && got > 0);
+    }
+    return err;
+}
+
+static void visit_begin(struct visit *v)
+{
+    *v = (struct visit){.answered = 0};
+    make_ca(NULL, 0);
+    assert_int_equal(issue(ours, 1), WEFT_OK);
+    assert_int_equal(pki_web_new(span(&chain), span(&key), NULL, &v->web, NULL), WEFT_OK);
+    assert_int_equal(pki_web_tls_new(v->web, to_client, v, &v->server), WEFT_OK);
+    v->ctx = SSL_CTX_new(TLS_client_method());
+    v->client = SSL_new(v->ctx);
+    assert_non_null(v->client);
+    SSL_set_bio(v->client, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+    SSL_set_connect_state(v->client);
+    for (unsigned i = 0; i < 8 && !pki_web_tls_is_up(v->server); i++) {
+        (void)SSL_do_handshake(v->client);
+        assert_int_equal(to_server(v, SIZE_MAX), WEFT_OK);
+    }
+    assert_true(pki_web_tls_is_up(v->server));
+    v->answered = 0;
+}
+
+static void visit_end(struct visit *v)
+{
+    pki_web_tls_free(v->server);
+    pki_web_unref(v->web);
+    SSL_free(v->client);
+    SSL_CTX_free(v->ctx);
+    ERR_clear_error();
+}
+
+static void change_keys(struct visit *v)
+{
+    assert_int_equal(SSL_key_update(v->client, SSL_KEY_UPDATE_REQUESTED), 1);
+    assert_int_equal(SSL_do_handshake(v->client), 1);
+}
+
+static void a_client_that_changes_its_keys_without_end_is_cut(void **state)
+{
+    const size_t each[] = {SIZE_MAX, 1};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct visit v;
+        weft_err err = WEFT_OK;
+        unsigned count = 0;
+        visit_begin(&v);
+        for (; err == WEFT_OK && count < 1000; count++) {
+            change_keys(&v);
+            err = to_server(&v, each[i]);
+        }
+        assert_int_equal(err, WEFT_EPROTO);
+        assert_true(count > 16 && count < 64);
+        assert_true(v.answered < 8192);
+        visit_end(&v);
+        end(state);
+        begin(state);
+    }
+    /* All of them in one piece: one read's worth is taken at most. */
+    struct visit v;
+    visit_begin(&v);
+    for (unsigned i = 0; i < 4000; i++)
+        change_keys(&v);
+    assert_int_equal(to_server(&v, SIZE_MAX), WEFT_EPROTO);
+    assert_true(v.answered < 65536);
+    visit_end(&v);
+}
+
+static void a_client_that_changes_its_keys_now_and_then_goes_on(void **state)
+{
+    struct visit v;
+    (void)state;
+    visit_begin(&v);
+    for (unsigned i = 0; i < 200; i++) {
+        change_keys(&v);
+        for (unsigned k = 0; k < 1100; k++)
+            assert_int_equal(SSL_write(v.client, "x", 1), 1);
+        assert_int_equal(to_server(&v, SIZE_MAX), WEFT_OK);
+    }
+    visit_end(&v);
+}
+
 static void without_memory_no_web_certificate_is_half_made(void **state)
 {
     (void)state;
@@ -202,6 +317,10 @@ int main(void)
                                         end),
         cmocka_unit_test_setup_teardown(a_name_that_no_server_has_is_refused, begin, end),
         cmocka_unit_test_setup_teardown(a_replacement_that_fails_changes_nothing, begin, end),
+        cmocka_unit_test_setup_teardown(a_client_that_changes_its_keys_without_end_is_cut, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(a_client_that_changes_its_keys_now_and_then_goes_on, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(without_memory_no_web_certificate_is_half_made, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

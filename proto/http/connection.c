@@ -104,6 +104,7 @@ static weft_err take_cipher(void *arg, const uint8_t *data, size_t len)
 }
 
 static void run(struct connection *c);
+static void on_timer(uv_timer_t *timer);
 
 static void on_written(uv_write_t *write, int status)
 {
@@ -182,8 +183,15 @@ static void end(struct connection *c)
 static void wake(void *arg)
 {
     struct connection *c = arg;
-    if (!c->running)
+    if (c->running || c->state == CLOSED)
+        return;
+    if (!c->server->running) {
         run(c);
+        return;
+    }
+    /* From inside another one's request: that one's bytes lie in the buffers that all share. */
+    c->armed = now_of(c);
+    (void)uv_timer_start(&c->timer, on_timer, 0, 0);
 }
 
 static weft_err serve(struct connection *c)
@@ -304,9 +312,9 @@ static void on_timer(uv_timer_t *timer)
             cut(c);
             return;
         }
-        c->running = true;
+        c->running = c->server->running = true;
         weft_err err = c->session->ops->expire(c->session, now);
-        c->running = false;
+        c->running = c->server->running = false;
         if (err != WEFT_OK) {
             cut(c);
             return;
@@ -390,8 +398,8 @@ static bool has_left(const struct connection *c)
 /* After anything happened: moves all that can move, then waits for the right things. */
 static void run(struct connection *c)
 {
-    assert(!c->running);
-    c->running = true;
+    assert(!c->running && !c->server->running);
+    c->running = c->server->running = true;
     pump_out(c);
     pump_in(c);
     pump_out(c);
@@ -400,7 +408,7 @@ static void run(struct connection *c)
         end(c);
     if (c->state < ENDING && c->tls != NULL && keep_left(c) != WEFT_OK)
         cut(c);
-    c->running = false;
+    c->running = c->server->running = false;
     if (c->state == ENDING && c->writing.len == 0 && c->out.len == 0) {
         if (c->input_ended) {
             cut(c);

@@ -148,6 +148,7 @@ struct wf_http_server {
     pki_web *tls;        /* counted; NULL: clear text */
     wf_map *addresses;   /* owned: struct wf_quota */
     wf_node connections; /* of struct wf_http_connection */
+    bool running;        /* one of them moves its bytes: drawn and plain are its own */
     uv_tcp_t spare;      /* for a connection that there is no memory for */
     enum { SPARE_FREE, SPARE_BUSY, SPARE_WANTED } spare_state;
     wf_buf drawn;                 /* owned: plaintext on its way out */

@@ -327,6 +327,56 @@ def clients(server):
     return "ada, nobody; three refused; TLS 1.2 and another ALPN refused"
 
 
+class Records:
+    """A client that says which records go out in one piece."""
+
+    def __init__(self, server, certificate):
+        self.tcp = server.tcp()
+        self.into, self.out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = server.context("http/1.1", certificate).wrap_bio(self.into, self.out, server_hostname="localhost")
+        while True:
+            try:
+                self.tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                self.tcp.sendall(self.out.read())
+                self.into.write(self.tcp.recv(65536))
+
+    def send(self, *records):
+        for text in records:
+            self.tls.write(text)
+        self.tcp.sendall(self.out.read())
+
+    def all(self):
+        got = b""
+        while True:
+            try:
+                some = self.tls.read(65536)
+                got += some
+                if not some:
+                    return got
+            except ssl.SSLWantReadError:
+                some = self.tcp.recv(65536)
+                if not some:
+                    return got
+                self.into.write(some)
+            except ssl.SSLError:
+                return got
+
+
+def strangers(server):
+    """A request that frees another connection's answer: what both have sent on meanwhile stays apart."""
+    last = b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    ada, nobody = Records(server, "ada.pem"), Records(server, None)
+    ada.send(b"GET /later?60000 HTTP/1.1\r\nHost: localhost\r\n\r\n", b"GET /peer" + last + b"x" * 200)
+    time.sleep(0.2)
+    nobody.send(b"GET /now HTTP/1.1\r\nHost: localhost\r\n\r\nGET /peer" + last)
+    one, two = ada.all(), nobody.all()
+    assert one.count(b"HTTP/1.1 200") == 2 and one.endswith(b"ada"), one
+    assert two.count(b"HTTP/1.1 200") == 2 and two.endswith(b"nobody"), two
+    return "each was answered as itself"
+
+
 LONG = []  # the limits as they are by default
 TESTS = [
     (LONG, flood("rapid reset", lambda i: frame(HEADERS, 5, odd(i), GET2) + frame(RST, 0, odd(i), b"\0\0\0\x08"), 20000)),
@@ -343,6 +393,7 @@ TESTS = [
     (LONG, flood("empty continuations", lambda i: frame(CONTINUATION, 0, 1), 20000, START + frame(HEADERS, END_STREAM, 1, GET2))),
     (LONG, garbage),
     (LONG, clients),
+    (LONG, strangers),
     (["connections=3000", "connections_per_address=2000"], idle_thousand),
     (["connections_per_address=20"], crowd),
     (LONG, bodies),

@@ -10,11 +10,13 @@
  *     /mirror      the body alone
  *     /bytes?N     N bytes
  *     /later?MS    answers then
+ *     /now         answers all of those at once, from inside this request
  *     /counters    what the server counted, and the memory of this process
  *     /peer        who the client is
  */
 #include "proto/base/clock.h"
 #include "proto/base/file.h"
+#include "proto/base/list.h"
 #include "proto/http/server.h"
 #include "tests/helpers/authority.h"
 #include <stdio.h>
@@ -54,9 +56,12 @@ static unsigned long number(wf_span s)
 }
 
 struct later {
+    wf_node node;
     uv_timer_t timer;
     wf_http_exchange *exchange;
 };
+
+static wf_node laters = {&laters, &laters};
 
 static void on_later_closed(uv_handle_t *handle)
 {
@@ -66,6 +71,7 @@ static void on_later_closed(uv_handle_t *handle)
 static void on_later(uv_timer_t *timer)
 {
     struct later *l = timer->data;
+    wf_list_remove(&l->node);
     answer(l->exchange, 200, wf_span_of("later\n", 6));
     uv_close((uv_handle_t *)timer, on_later_closed);
 }
@@ -108,9 +114,12 @@ static void on_request(void *arg, wf_http_exchange *x, const struct wf_http_requ
         must(l != NULL && uv_timer_init(arg, &l->timer) == 0, "timer");
         l->timer.data = l;
         l->exchange = x;
+        wf_list_push(&laters, &l->node);
         uv_timer_start(&l->timer, on_later, number(r->query), 0);
         return;
     }
+    while (is(r->path, "/now") && !wf_list_is_empty(&laters))
+        on_later(&wf_container_of(laters.next, struct later, node)->timer);
     if (is(r->path, "/bytes")) {
         size_t n = number(r->query);
         must(n < 32u * 1024 * 1024 && wf_buf_reserve(&out, n + 1) == WEFT_OK, "memory");

@@ -256,8 +256,8 @@ void wf_grants_recheck(struct wf_grants *g, uint64_t now)
     for (wf_node *n = g->list.next; n != &g->list; n = next) {
         struct wf_grant *own = wf_container_of(n, struct wf_grant, node);
         next = n->next;
-        if (pki_trust_check_grant(g->trust, own->record, g->self, NULL, own->grant.role, now,
-                                  &grant, NULL) != WEFT_OK)
+        if (pki_trust_read_grant(g->trust, own->record, g->self, NULL, own->grant.role, now, &grant,
+                                 NULL) != WEFT_OK)
             forget(g, own);
     }
     size_t kept = 0;

@@ -108,11 +108,42 @@ static void a_newer_bundle_is_there_after_a_restart(void **state)
     authority_fini(&a);
 }
 
+static void a_newer_bundle_keeps_a_grant_whose_hours_are_to_come(void **state)
+{
+    struct authority a;
+    struct authority_node node;
+    struct pki_subject self;
+    struct wf_grants grants;
+    const wf_id service = wf_id_random();
+    (void)state;
+    authority_init(&a, "test.weft", wf_now_wall_ms());
+    authority_issue(&a, PKI_IDENTITY, "web-host", &node);
+    authority_subject(&a, &node, &self);
+    pki_trust *trust = authority_trust(&a);
+    wf_grants_init(&grants, trust, &self);
+    /* An hour of the week that began half a week ago. */
+    unsigned minute = (unsigned)((a.now / 60000 + 3 * 1440) % WF_WEEK_MINUTES);
+    unsigned from = (minute + WF_WEEK_MINUTES / 2) % (WF_WEEK_MINUTES - 60);
+    const struct pki_terms terms = {
+        .window_count = 1, .windows = {{.from = (uint16_t)from, .to = (uint16_t)(from + 60)}}};
+    Weft__Wire__Signed *record =
+        authority_grant_bound(&a, &node, &service, "web", WEFT__WIRE__ROLE__ROLE_BIND, &terms);
+    assert_int_equal(wf_grants_add(&grants, record, a.now, NULL), WEFT_OK);
+    wf_signed_free(record);
+    wf_grants_recheck(&grants, a.now);
+    assert_non_null(wf_grants_find_id(&grants, &service, WEFT__WIRE__ROLE__ROLE_BIND, a.now));
+    wf_grants_fini(&grants);
+    pki_trust_unref(trust);
+    authority_node_fini(&node);
+    authority_fini(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_floors_of_a_long_chain_are_there_after_a_restart),
         cmocka_unit_test(a_newer_bundle_is_there_after_a_restart),
+        cmocka_unit_test(a_newer_bundle_keeps_a_grant_whose_hours_are_to_come),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -50,9 +50,18 @@ void wf_http_session_init(wf_http_session *s, const struct wf_http_session_ops *
     wf_list_init(&s->exchanges);
 }
 
+/* The body of so many bytes goes, or is the handler's alone. */
+static void uncount(const wf_http_exchange *x)
+{
+    struct wf_http_service *service = x->session->service;
+    service->counters.body_bytes -= x->body.len;
+    if (x->peer == NULL)
+        service->strange_bytes -= x->body.len;
+}
+
 static void let_go(wf_http_exchange *x)
 {
-    x->session->service->counters.body_bytes -= x->body.len;
+    uncount(x);
     x->session = NULL;
 }
 
@@ -118,7 +127,7 @@ void wf_http_exchange_drop(wf_http_exchange *x)
 
 void wf_http_exchange_drop_body(wf_http_exchange *x)
 {
-    x->session->service->counters.body_bytes -= x->body.len;
+    uncount(x);
     wf_buf_wipe(&x->body);
 }
 
@@ -148,10 +157,17 @@ weft_err wf_http_exchange_put_body(wf_http_exchange *x, wf_span data)
         return WEFT_ELIMIT;
     if (service->counters.body_bytes + data.len > service->limits.bodies)
         return WEFT_EBUSY;
+    /* Half is for those who have shown who they are: strangers can't fill it all. */
+    if (x->peer == NULL && service->may_know &&
+        service->strange_bytes + data.len > service->limits.bodies / 2)
+        return WEFT_EBUSY;
     weft_err err = wf_buf_put(&x->body, data.data, data.len);
-    if (err == WEFT_OK)
-        service->counters.body_bytes += data.len;
-    return err;
+    if (err != WEFT_OK)
+        return err;
+    service->counters.body_bytes += data.len;
+    if (x->peer == NULL)
+        service->strange_bytes += data.len;
+    return WEFT_OK;
 }
 
 static struct wf_http_field field_at(const wf_http_exchange *x, size_t i)

@@ -23,7 +23,9 @@ struct wf_http_service {
     size_t body_max;
     struct wf_http_limits limits; /* no zero in it */
     struct wf_http_counters counters;
-    char date[32]; /* of date_at */
+    size_t strange_bytes; /* of counters.body_bytes: from peers without a certificate */
+    bool may_know;        /* there is TLS: a peer may show one */
+    char date[32];        /* of date_at */
     uint64_t date_at;
 };
 /* RFC 9110 section 5.6.7, of this second; valid until the next call. */

@@ -130,6 +130,7 @@ weft_err wf_http_server_open(uv_loop_t *loop, const struct wf_http_server_config
     s->service.request = config->request;
     s->service.arg = config->arg;
     s->service.body_max = config->body_max;
+    s->service.may_know = config->tls != NULL;
     s->service.limits = config->limits;
     take_defaults(&s->service.limits);
     s->addresses = wf_map_new(s->service.limits.connections);

@@ -47,7 +47,8 @@ struct wf_http_limits {
     uint32_t rate_min;           /* 1,024 bytes a second, of a body that comes in and of an
                                     answer that is taken */
     uint32_t linger_ms;          /* 1,000 for the peer to take the last answer and close */
-    size_t bodies;               /* 64 MiB of request bodies in memory, of all connections */
+    size_t bodies;               /* 64 MiB of request bodies in memory, of all connections; over
+                                    TLS half of it for peers that show a certificate */
 };
 
 struct wf_http_server_config {

@@ -5,6 +5,7 @@
 """
 
 import os
+import select
 import socket
 import ssl
 import struct
@@ -38,6 +39,10 @@ def served_soon(server):
             if time.monotonic() > end:
                 raise
             time.sleep(0.05)
+
+
+def readable(s):
+    return bool(select.select([s], [], [], 0)[0])
 
 
 def closed_within(s, seconds):
@@ -377,6 +382,26 @@ def strangers(server):
     return "each was answered as itself"
 
 
+def strangers_bodies(server):
+    """Who shows no certificate can't take the room for bodies from those who do."""
+    half = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 60000\r\n\r\n"
+    many = [server.tls() for _ in range(10)]
+    for s in many:
+        s.sendall(half + b"x" * 50000)
+    time.sleep(0.3)
+    held = server.counters()["body_bytes"]
+    ada = server.tls("http/1.1", "ada.pem")
+    ada.sendall(half + b"x" * 60000)
+    got = read_all(ada)
+    refused = sum(read_all(s).startswith(b"HTTP/1.1 503") for s in many if s.pending() or readable(s))
+    for s in many:
+        s.close()
+    time.sleep(0.3)
+    assert got.startswith(b"HTTP/1.1 200"), got[:100]
+    assert held <= 250000 and refused >= 5 and server.counters()["body_bytes"] == 0, (held, refused)
+    return f"{held} bytes held by strangers, {refused} of 10 refused, a known one served"
+
+
 LONG = []  # the limits as they are by default
 TESTS = [
     (LONG, flood("rapid reset", lambda i: frame(HEADERS, 5, odd(i), GET2) + frame(RST, 0, odd(i), b"\0\0\0\x08"), 20000)),
@@ -397,6 +422,7 @@ TESTS = [
     (["connections=3000", "connections_per_address=2000"], idle_thousand),
     (["connections_per_address=20"], crowd),
     (LONG, bodies),
+    (["bodies=500000"], strangers_bodies),
     (SHORT, idle_windows),
     (SHORT, slow_head),
     (SHORT, slow_head2),

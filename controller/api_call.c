@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 struct ask {
     struct controller *c;
@@ -97,6 +98,24 @@ static bool is_json(const struct wf_http_request *request)
     return strcmp(text, "application/json") == 0 ||
            (wf_span_equal(request->method, wf_span_of("PATCH", 5)) &&
             strcmp(text, "application/merge-patch+json") == 0);
+}
+
+/*
+ * A browser shows the certificate it holds to whatever page asks, so a page of
+ * somebody else's could act as its administrator; but it says whose page it is.
+ */
+static bool is_strange_page(const struct wf_http_request *request)
+{
+    static const char scheme[] = "https://";
+    const size_t len = sizeof scheme - 1;
+    wf_span origin = wf_http_request_find(request, "origin");
+
+    if (origin.data == NULL || wf_span_equal(request->method, wf_span_of("GET", 3)) ||
+        wf_span_equal(request->method, wf_span_of("HEAD", 4)))
+        return false; /* what it reads, a browser keeps from such a page */
+    return origin.len != len + request->host.len || memcmp(origin.data, scheme, len) != 0 ||
+           strncasecmp((const char *)origin.data + len, (const char *)request->host.data,
+                       request->host.len) != 0;
 }
 
 /* False: the reply says what is wrong. */
@@ -373,6 +392,10 @@ void api_call(struct controller *c, const struct api_caller *caller,
         api_reply_problem(reply, 401, WEFT_ECREDENTIAL,
                           "show the certificate of an administrator's identity, or a login "
                           "(weft login --print-token) as: Authorization: Bearer TOKEN");
+    } else if (is_strange_page(request)) {
+        api_reply_problem(reply, 403, WEFT_EREFUSED,
+                          "a page of another origin may change nothing here; Origin must be this "
+                          "server's, or absent");
     } else if (take_body(&a)) {
         do_route(&a);
     }

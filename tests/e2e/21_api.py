@@ -305,6 +305,19 @@ def _(fabric):
         check(answer.status in (400, 404), name, answer)
 
 
+@step("a page of another origin changes nothing with the certificate that a browser shows for it")
+def _(fabric):
+    api = fabric.admin_client
+    before = api.raw("GET", "/v1/identities/plain")
+    for origin in ("https://evil.test", "null", "", f"http://127.0.0.1:{fabric.api}", "https://127.0.0.1", f"https://127.0.0.1:{fabric.api}0"):
+        answer = api.raw("POST", "/v1/identities/plain/disable", headers={"Origin": origin})
+        check(answer.status == 403 and answer.json["code"] == "WEFT_EREFUSED", origin, answer)
+    check(api.raw("GET", "/v1/identities/plain").text == before.text, before)
+    for verb, origin in (("disable", None), ("enable", f"https://127.0.0.1:{fabric.api}")):
+        answer = api.raw("POST", f"/v1/identities/plain/{verb}", headers={"Origin": origin} if origin else None)
+        check(answer.status == 200, verb, answer)
+
+
 @step("of twenty changes by one ETag one is made")
 def _(fabric):
     api = fabric.admin_client

@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define RESEND_MS 200u
 #define RETRY_MS 5000u
 #define REFRESH_RETRY_MS 60000u
 #define GREETING_MS 10000u /* for a dialer's Finished and HELLO */
@@ -282,8 +283,10 @@ static void look(weft_listener *l, uint64_t now)
                 continue;
             *bind = (struct wf_bind){.edge = route->edge};
         }
-        if (bind->state == WF_BIND_NONE || now >= bind->renew_at)
-            (void)send_bind(l, bind, grant, now);
+        /* What couldn't be sent now is tried again soon, not when the house is looked at anyway. */
+        if ((bind->state == WF_BIND_NONE || now >= bind->renew_at) &&
+            send_bind(l, bind, grant, now) != WEFT_OK)
+            wf_house_by(l->endpoint, wf_now_mono_ms() + RESEND_MS);
     }
 }
 

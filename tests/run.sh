@@ -46,7 +46,7 @@ for tool in cmake ninja gcc g++ clang clang-format pkg-config protoc-c python3 v
 done
 
 jobs=${WEFT_JOBS:-$(nproc)}
-fuzz_seconds=10
+fuzz_seconds=5
 ctest=(ctest --output-on-failure --no-tests=error -j2)
 sampled=(-LE slow)
 valgrind_label=valgrind

@@ -19,7 +19,7 @@ def files(root, *suffixes):
     found = []
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(d for d in folders if d not in SKIP)
-        for name in sorted(names):
+        for name in sorted(set(names) - SKIP):  # .git is a file in a worktree
             if not suffixes or name.endswith(suffixes):
                 found.append(os.path.relpath(os.path.join(folder, name), root))
     return found

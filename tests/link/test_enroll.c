@@ -529,7 +529,7 @@ static void an_answer_that_differs_from_the_token_is_refused(void **state)
 {
     struct desk *d = *state;
     d->twist = TWIST_OTHER_ID;
-    expect_failure(d, WEFT_ECREDENTIAL, "not for the id in the token");
+    expect_failure(d, WEFT_ECREDENTIAL, "not for the id and name in the token");
     d->twist = TWIST_OTHER_NAME;
     expect_failure(d, WEFT_ECREDENTIAL, "\"root\"");
     d->twist = TWIST_OTHER_KEY;

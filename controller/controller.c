@@ -1,6 +1,7 @@
 #include "controller/controller.h"
 #include "controller/backup.h"
 #include "controller/follow.h"
+#include "controller/notice.h"
 #include "controller/operation.h"
 #include "controller/peer.h"
 #include "proto/base/clock.h"
@@ -41,6 +42,7 @@ weft_err controller_init_sealed(struct controller *c, const char *dir, const cha
 
     *c = (struct controller){.started = wf_now_wall_ms()};
     wf_list_init(&c->peers);
+    wf_list_init(&c->owed);
     turn_init(&c->turn);
     err = home_open_sealed(dir, seal_key, &c->home, why);
     if (err != WEFT_OK)
@@ -118,20 +120,26 @@ static weft_err end_turn(struct controller *c, bool force, wf_why *why)
         peer_apply(c, effect);
         effect_free(effect);
     }
+    notice_tell(c);
     if (c->checkpoint_unshown &&
         (force || c->checkpoint_shown_at == 0 || now - c->checkpoint_shown_at >= SHOW_EACH_MS)) {
         c->checkpoint_unshown = false;
         c->checkpoint_shown_at = now;
-        peer_show_checkpoint(c);
+        notice_checkpoint(c);
     }
     return WEFT_OK;
 }
 
 weft_err controller_end_turn(struct controller *c, wf_why *why)
 {
-    if (!store_is_begun(c->home.store) && c->turn.count == 0 && !controller_owes_checkpoint(c))
-        return store_check(c->home.store, why);
-    return end_turn(c, false, why);
+    weft_err err;
+
+    if (store_is_begun(c->home.store) || c->turn.count > 0 || controller_owes_checkpoint(c))
+        return end_turn(c, false, why);
+    err = store_check(c->home.store, why);
+    if (err == WEFT_OK)
+        notice_tell(c);
+    return err;
 }
 
 weft_err controller_end_turn_signed(struct controller *c, wf_why *why)

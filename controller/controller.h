@@ -36,6 +36,7 @@ struct controller {
     struct controller_counters counters;
     uint64_t started; /* wall ms */
     wf_node peers;    /* struct peer, peer.h */
+    wf_node owed;     /* those of them that a notice is to go to: notice.h */
     size_t peer_count;
     wf_map *quotas;       /* owned; kind and id -> struct wf_quota: links, and calls for grants */
     uint64_t log_full_at; /* wf_quota_draw of lines that a peer can cause at will */

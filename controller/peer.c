@@ -15,6 +15,7 @@
 #include "controller/peer.h"
 #include "controller/api_reply.h"
 #include "controller/follow.h"
+#include "controller/notice.h"
 #include "controller/operation.h"
 #include "controller/restore.h"
 #include "proto/base/clock.h"
@@ -335,6 +336,7 @@ static void on_closed(wf_link *link, void *arg, weft_err err, const wf_why *why)
                  wf_link_remote(link), why->text[0] != '\0' ? why->text : weft_err_sentence(err));
     turn_forget_peer(&c->turn, peer);
     wf_list_remove(&peer->node);
+    notice_forget(peer);
     c->peer_count--;
     if (c->sessions.count > 0 && peer->is_known &&
         !peer_is_online(c, peer->subject.kind, &peer->subject.id))
@@ -445,70 +447,10 @@ static void push_to_all(struct controller *c, const struct effect *effect)
     c->counters.floors++;
 }
 
-/* The newest checkpoint, decoded for a message; NULL: none. The caller's. */
-static Weft__Wire__Signed *newest_checkpoint(const struct controller *c)
-{
-    const wf_buf *newest = &c->home.log->newest;
-    Weft__Wire__Signed *record = NULL;
-
-    if (newest->len > 0)
-        (void)wf_signed_decode(newest->data, newest->len, &record, NULL);
-    return record;
-}
-
-static void notify(struct peer *peer, bool grants, bool members, const wf_id *session)
-{
-    Weft__Wire__Control control;
-    Weft__Wire__Notice notice;
-    ProtobufCBinaryData id;
-
-    weft__wire__control__init(&control);
-    weft__wire__notice__init(&notice);
-    control.of_case = WEFT__WIRE__CONTROL__OF_NOTICE;
-    control.notice = &notice;
-    notice.grants = grants;
-    notice.members = members;
-    if (session != NULL) {
-        id = wf_pb_id(session);
-        notice.n_cut_sessions = 1;
-        notice.cut_sessions = &id;
-    }
-    notice.checkpoint = newest_checkpoint(peer->c);
-    (void)wf_link_send_control(peer->link, &control);
-    wf_signed_free(notice.checkpoint);
-}
-
-void peer_show_checkpoint(struct controller *c)
-{
-    for (wf_node *n = c->peers.next; n != &c->peers; n = n->next)
-        if (peer_of(n)->who == WHO_ROUTER)
-            notify(peer_of(n), false, false, NULL);
-}
-
 static bool is_node(const struct peer *peer, enum pki_kind kind, const wf_id *id)
 {
     return (peer->who & WHO_NODE) != 0 && peer->subject.kind == kind &&
            wf_id_equal(&peer->subject.id, id);
-}
-
-/* Who carries the session, or takes part in it, hears that it is to end. */
-static void cut_session(struct controller *c, const wf_id *id)
-{
-    for (wf_node *n = c->peers.next; n != &c->peers; n = n->next) {
-        struct peer *peer = peer_of(n);
-        bool concerned = false;
-
-        for (size_t i = 0; i < c->sessions.count && (peer->who & WHO_NODE) != 0; i++) {
-            const struct session *s = &c->sessions.items[i];
-
-            if (wf_id_equal(&s->id, id))
-                concerned = concerned || wf_id_equal(&s->reporter, &peer->subject.id) ||
-                            wf_id_equal(&s->dialer, &peer->subject.id) ||
-                            wf_id_equal(&s->host, &peer->subject.id);
-        }
-        if (concerned)
-            notify(peer, false, false, id);
-    }
 }
 
 void peer_apply(struct controller *c, struct effect *effect)
@@ -529,18 +471,13 @@ void peer_apply(struct controller *c, struct effect *effect)
         push_to_all(c, effect);
         return;
     case EFFECT_GRANTS:
-        if (effect->peer != NULL) {
-            notify(effect->peer, true, false, NULL);
-            return;
-        }
-        for (n = c->peers.next; n != &c->peers; n = n->next)
-            if (is_node(peer_of(n), PKI_IDENTITY, &effect->subject))
-                notify(peer_of(n), true, false, NULL);
+        if (effect->peer != NULL)
+            notice_owe_grants(effect->peer);
+        else
+            notice_owe_grants_of(c, &effect->subject);
         return;
     case EFFECT_MEMBERS:
-        for (n = c->peers.next; n != &c->peers; n = n->next)
-            if ((peer_of(n)->who & WHO_NODE) != 0)
-                notify(peer_of(n), false, true, NULL);
+        notice_members(c);
         return;
     case EFFECT_DROP:
         for (n = c->peers.next; n != &c->peers; n = next) {
@@ -551,7 +488,7 @@ void peer_apply(struct controller *c, struct effect *effect)
         }
         return;
     case EFFECT_SESSION:
-        cut_session(c, &effect->subject);
+        notice_cut_session(c, &effect->subject);
         return;
     case EFFECT_HTTP:
         api_reply_send(effect->reply);

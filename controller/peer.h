@@ -8,7 +8,9 @@
 #include "controller/controller.h"
 
 struct peer {
-    wf_node node;         /* in controller.peers */
+    wf_node node; /* in controller.peers */
+    wf_node owed; /* in controller.owed, while a notice is to go to it: notice.h */
+    bool is_owed_grants, is_owed_members;
     struct controller *c; /* borrowed: outlives us */
     wf_link *link;        /* borrowed: until its `closed` */
     unsigned who;         /* operation_who, without WHO_ADMIN */
@@ -29,8 +31,6 @@ struct peer {
 const struct wf_link_handler *peer_accept(void *controller, wf_link *link, void **arg);
 /* Lets an effect of a committed turn happen. */
 void peer_apply(struct controller *c, struct effect *effect);
-/* All routers get the newest checkpoint of the audit log. */
-void peer_show_checkpoint(struct controller *c);
 bool peer_is_online(const struct controller *c, enum pki_kind kind, const wf_id *id);
 /* Closes anonymous links that stay too long, and links whose certificates have ended. */
 void peer_sweep(struct controller *c, uint64_t now_mono, uint64_t now_wall);

@@ -14,6 +14,7 @@
 #include "controller/backup.h"
 #include "controller/follow.h"
 #include "controller/jwks.h"
+#include "controller/notice.h"
 #include "controller/operation.h"
 #include "controller/peer.h"
 #include "controller/view.h"
@@ -30,6 +31,7 @@
 #define LOOK_AFTER_MS 600000u /* records and rows, now and then */
 #define TELL_AT_ONCE 64u      /* of those who have to renew, and then a pause */
 #define TELL_EACH_MS 100u
+#define NOTICES_MS 1u      /* until the next slice of notices */
 #define CHECKPOINT_MS 500u /* until what a rate held back is tried again */
 #define SWEEP_MS 15000u    /* while somebody is there who isn't enrolled */
 
@@ -37,7 +39,7 @@ struct program {
     struct controller c;
     uv_loop_t loop;
     uv_check_t turn_end;
-    uv_timer_t look_after, sweep, checkpoint, backup;
+    uv_timer_t look_after, sweep, checkpoint, backup, notices;
     uv_timer_t rotation; /* until new keys sign; then, while peers are told */
     wf_net *net;
     pki_tls_ctx *tls;
@@ -68,6 +70,7 @@ static void stop(struct program *p)
     uv_close((uv_handle_t *)&p->sweep, NULL);
     uv_close((uv_handle_t *)&p->checkpoint, NULL);
     uv_close((uv_handle_t *)&p->backup, NULL);
+    uv_close((uv_handle_t *)&p->notices, NULL);
     uv_close((uv_handle_t *)&p->rotation, NULL);
     if (p->listener != NULL)
         wf_listener_close(p->listener);
@@ -97,11 +100,14 @@ static void fail(struct program *p, weft_err err)
     stop(p);
 }
 
-/* What a rate held back: the turns have ended, nothing else may come. */
+/* What a rate or a slice held back: the turns have ended, nothing else may come. */
 static void on_checkpoint(uv_timer_t *timer);
+static void on_notices(uv_timer_t *timer);
 
 static void owe(struct program *p)
 {
+    if (!p->stopping && notice_is_owed(&p->c) && !uv_is_active((uv_handle_t *)&p->notices))
+        uv_timer_start(&p->notices, on_notices, NOTICES_MS, 0);
     if (!p->stopping && controller_owes_checkpoint(&p->c) &&
         !uv_is_active((uv_handle_t *)&p->checkpoint))
         uv_timer_start(&p->checkpoint, on_checkpoint, CHECKPOINT_MS, 0);
@@ -125,6 +131,11 @@ static void end_turn(struct program *p)
 static void on_checkpoint(uv_timer_t *timer)
 {
     end_turn(wf_container_of(timer, struct program, checkpoint));
+}
+
+static void on_notices(uv_timer_t *timer)
+{
+    end_turn(wf_container_of(timer, struct program, notices));
 }
 
 /* A piece of a backup, and then whoever waits: the loop never stalls for all of it. */
@@ -449,6 +460,7 @@ weft_err controller_run(const struct controller_run *run, wf_why *why)
     uv_timer_init(&p->loop, &p->sweep);
     uv_timer_init(&p->loop, &p->checkpoint);
     uv_timer_init(&p->loop, &p->backup);
+    uv_timer_init(&p->loop, &p->notices);
     uv_timer_init(&p->loop, &p->rotation);
     uv_check_start(&p->turn_end, on_turn_end);
     uv_timer_start(&p->look_after, on_look_after, LOOK_AFTER_MS, LOOK_AFTER_MS);

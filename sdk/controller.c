@@ -71,6 +71,33 @@ static void cut_sessions(weft_endpoint *e, const Weft__Wire__Notice *notice)
     }
 }
 
+/*
+ * What we hold or lack may be another now. Many were told at once, so we ask by chance within a
+ * moment; what is withdrawn doesn't wait, for floors say it. What nobody uses can wait until it
+ * is wanted.
+ */
+static void fetch_later(weft_endpoint *e)
+{
+    if (e->state != WF_ENDPOINT_OPEN || e->controller.due != 0 ||
+        (wf_list_is_empty(&e->listeners) && wf_list_is_empty(&e->streams)))
+        return;
+    wf_id chance = wf_id_random();
+    uint64_t part = (uint64_t)chance.b[0] << 8 | chance.b[1];
+    e->controller.due = wf_now_mono_ms() + 1 + WF_NOTICE_SPREAD_MS * part / 65536;
+    wf_house_by(e, e->controller.due);
+}
+
+uint64_t wf_controller_look(weft_endpoint *e, uint64_t mono)
+{
+    if (e->controller.due == 0)
+        return UINT64_MAX;
+    if (mono < e->controller.due)
+        return e->controller.due;
+    e->controller.due = 0;
+    (void)wf_controller_fetch(e, NULL, NULL, WF_CALL_MS);
+    return UINT64_MAX;
+}
+
 static void on_control(wf_uplink *uplink, void *arg, Weft__Wire__Control *message)
 {
     weft_endpoint *e = arg;
@@ -86,10 +113,8 @@ static void on_control(wf_uplink *uplink, void *arg, Weft__Wire__Control *messag
             wf_renewal_told(e, message->notice->renew);
         cut_sessions(e, message->notice);
         wf_witness_take(e, message->notice->checkpoint, true);
-        /* What we hold or lack may be another now; what nobody uses can wait until it is wanted. */
-        if ((message->notice->grants || message->notice->members) && e->state == WF_ENDPOINT_OPEN &&
-            (!wf_list_is_empty(&e->listeners) || !wf_list_is_empty(&e->streams)))
-            (void)wf_controller_fetch(e, NULL, NULL, WF_CALL_MS);
+        if (message->notice->grants || message->notice->members)
+            fetch_later(e);
         break;
     default:
         break; /* nothing that an endpoint awaits; harmless */

@@ -37,8 +37,9 @@
 #define WF_SESSION_OLD_MS 60000u
 /* How long a session that was given up waits for the other side's close_notify. */
 #define WF_LINGER_MS 5000u
-#define WF_RACE_MS 300u    /* until the next router is tried beside the first */
-#define WF_HOUSE_MS 15000u /* between two looks at what changes with time */
+#define WF_RACE_MS 300u          /* until the next router is tried beside the first */
+#define WF_NOTICE_SPREAD_MS 500u /* over which a crowd that was told at once asks for grants */
+#define WF_HOUSE_MS 15000u       /* between two looks at what changes with time */
 
 struct wf_route {
     wf_edge *edge; /* NULL: the slot is free */
@@ -66,6 +67,7 @@ struct wf_controller {
     uint64_t used;   /* mono ms of the last use */
     size_t failures; /* since it was up, or wanted */
     size_t calls;    /* that await their answer */
+    uint64_t due;    /* mono ms of the fetch that a notice led to; 0: none */
     wf_node fetches; /* struct wf_fetch */
 };
 
@@ -215,6 +217,8 @@ struct wf_wait {
  */
 weft_err wf_controller_fetch(weft_endpoint *endpoint, const char *service, struct wf_wait *wait,
                              unsigned timeout_ms);
+/* Fetches what a notice spoke of, if its time has come. Returns when it does; UINT64_MAX: never. */
+uint64_t wf_controller_look(weft_endpoint *endpoint, uint64_t mono);
 /* Tells the controller, if it is there, which trust bundle we hold. */
 void wf_controller_say_bundle(weft_endpoint *endpoint);
 void wf_wait_cancel(struct wf_wait *wait); /* also if it waits for nothing */

@@ -93,6 +93,7 @@ void wf_house_look(void *arg)
     uint64_t now = wf_now_wall_ms(), mono = wf_now_mono_ms();
     bool has_old = false;
     uint64_t next = look_at_streams(e, now, mono, &has_old);
+    uint64_t fetch = wf_controller_look(e, mono);
     wf_routers_look(e, now);
     wf_listeners_look(e, now);
     refresh_grants(e, now);
@@ -107,7 +108,7 @@ void wf_house_look(void *arg)
     wf_house_save(e);
     if (has_work(e))
         wf_endpoint_watch(e);
-    wf_house_by(e, next);
+    wf_house_by(e, next < fetch ? next : fetch);
 }
 
 void wf_house_changed(struct wf_job *changed)
@@ -119,6 +120,7 @@ void wf_house_changed(struct wf_job *changed)
     wf_grants_sweep(&e->grants, now);
     /* First of all: who is told by us why a session ends needn't guess. */
     uint64_t next = look_at_streams(e, now, mono, &has_old);
+    uint64_t fetch = wf_controller_look(e, mono);
     weft_err err = pki_trust_check_again(e->trust, &e->self, now, &why);
     if (err == WEFT_EREVOKED)
         wf_endpoint_event(e, WEFT_EVENT_REVOKED, err, why.text);
@@ -128,5 +130,5 @@ void wf_house_changed(struct wf_job *changed)
     wf_listeners_look(e, now);
     if (e->grants.dirty)
         start_house(e, SAVE_MS);
-    wf_house_by(e, next);
+    wf_house_by(e, next < fetch ? next : fetch);
 }

@@ -1,4 +1,5 @@
 /* The controller as a process on real links: enrollment, grants, revocation, strangers, kill -9. */
+#include "controller/notice.h"
 #include "pki/record.h"
 #include "proto/base/clock.h"
 #include "proto/link/enroll.h"
@@ -380,6 +381,47 @@ static void allow_is_noticed_and_disallow_kills_exactly_that_grant(void **state)
     assert_int_equal(check_dial(&p, grants->grants[1]), WEFT_OK);
     wf_grants_result_free(grants);
     line_close(&line);
+    person_fini(&p);
+}
+
+static bool all_have(const struct line *lines, size_t count, unsigned notices, unsigned floors)
+{
+    for (size_t i = 0; i < count; i++)
+        if (lines[i].grants < notices || lines[i].floors < floors)
+            return false;
+    return true;
+}
+
+/* More than a slice of notices: those who come in later turns hear it too, and nobody twice. */
+static void a_change_that_concerns_a_crowd_reaches_each_of_it_once(void **state)
+{
+    enum { CROWD = NOTICES_PER_TURN + 24 };
+    static struct line lines[CROWD];
+    struct person p;
+
+    (void)state;
+    assert_int_equal(line_ask(&desk, "service.create", "{\"name\":\"square\"}"), WEFT_OK);
+    person_enroll(&p, &served, &desk, "crowd", "[\"#crowd\"]");
+    for (size_t i = 0; i < CROWD; i++)
+        line_open(&lines[i], &hall, &served.address, p.tls, p.trust);
+    wf_grants_result_free(grants_of(&lines[0]));
+    assert_int_equal(
+        line_ask(&desk, "allow", "{\"who\":\"#crowd\",\"type\":\"dial\",\"what\":\"@square\"}"),
+        WEFT_OK);
+    hall_wait(&hall, 5000, all_have(lines, CROWD, 1, 0));
+    wf_grants_result_free(grants_of(&lines[0])); /* so that there is something to withdraw */
+    for (size_t i = 0; i < CROWD; i++) {
+        assert_int_equal(lines[i].grants, 1);
+        lines[i].floors = 0;
+    }
+    assert_int_equal(
+        line_ask(&desk, "disallow", "{\"who\":\"#crowd\",\"type\":\"dial\",\"what\":\"@square\"}"),
+        WEFT_OK);
+    hall_wait(&hall, 5000, all_have(lines, CROWD, 2, 1));
+    for (size_t i = 0; i < CROWD; i++) {
+        assert_int_equal(lines[i].grants, 2);
+        line_close(&lines[i]);
+    }
     person_fini(&p);
 }
 
@@ -780,6 +822,7 @@ int main(void)
         cmocka_unit_test(killed_between_request_and_answer_a_retry_gets_the_same_certificate),
         cmocka_unit_test(disabling_cuts_the_link_and_everybody_hears_of_it),
         cmocka_unit_test(allow_is_noticed_and_disallow_kills_exactly_that_grant),
+        cmocka_unit_test(a_change_that_concerns_a_crowd_reaches_each_of_it_once),
         cmocka_unit_test(a_router_hears_of_new_members_and_of_floors),
         cmocka_unit_test(an_enrollee_and_an_identity_reach_only_their_rows),
         cmocka_unit_test(a_certificate_of_another_authority_is_refused),

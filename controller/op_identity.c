@@ -38,7 +38,11 @@ weft_err op_identity_create(struct call *call, struct args *args)
                            ? ": such ones make themselves (weft ca add --auto, weft oidc add)"
                            : "");
     if ((node.enroll == PKI_ENROLL_OTTCA) != (ca_name[0] != '\0'))
-        return wf_fail(&call->why, WEFT_EINVAL, "'ca' goes with enroll 'ottca', and with it alone");
+        return wf_fail(
+            &call->why, WEFT_EINVAL,
+            node.enroll == PKI_ENROLL_OTTCA
+                ? "enroll 'ottca' needs 'ca': the name of a verified authority (weft ca list)"
+                : "'ca' is there for enroll 'ottca' alone: say that too, or leave 'ca'");
     wf_fail(&call->what, WEFT_OK, "%s", node.name);
     if (node.enroll == PKI_ENROLL_OTTCA)
         err = ca_find_verified(call, ca_name, &ca);

@@ -148,8 +148,9 @@ static weft_err read_root(const char *dir, const char *passphrase_file, wf_buf *
 
     wf_buf_init(&key, FILE_MAX);
     wf_buf_init(&chain, FILE_MAX);
-    if (err == WEFT_OK)
-        err = home_read(dir, HOME_ROOT, ".key", true, &key, why);
+    if (err != WEFT_OK)
+        goto out;
+    err = home_read(dir, HOME_ROOT, ".key", true, &key, why);
     if (err == WEFT_ENOTFOUND)
         wf_fail(why, err, "%s/" HOME_ROOT ".key is not there: bring it back for the rotation", dir);
     if (err == WEFT_OK)
@@ -160,6 +161,7 @@ static weft_err read_root(const char *dir, const char *passphrase_file, wf_buf *
         if (err != WEFT_OK)
             wf_wrap(why, err, "%s/" HOME_ROOT ".key", dir);
     }
+out:
     wf_buf_wipe(&key);
     wf_buf_fini(&chain);
     return err;

@@ -338,7 +338,8 @@ weft_err unlock_open(const char *dir, const char *source, pki_vault **out, wf_wh
         err = pki_lock_open(&lock, outer, out, why);
         if (err == WEFT_ECREDENTIAL)
             wf_fail(why, err,
-                    "the seal key %.120s doesn't open %s: give the right one by --seal-key",
+                    "the seal key %.120s doesn't open %s: give the right one by --seal-key (seal: "
+                    "--from)",
                     asked.source, dir);
     }
 out:

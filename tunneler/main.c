@@ -387,6 +387,6 @@ int main(int argc, char **argv)
 {
     static const struct wf_program program = {
         "weft-tunneler", "Sits beside servers and clients that can't embed the SDK.", commands,
-        common, false};
+        common, false, NULL};
     return wf_program_run(&program, argc, argv);
 }

@@ -240,9 +240,16 @@ static size_t print_group_help(FILE *out, const struct wf_program *p, const char
         if (n++ == 0) {
             fprintf(out, "usage: %s %s%sCOMMAND ...\n\n", p->name, words, *words ? " " : "");
             print_sentence(out, p->summary);
-            fputs("\ncommands\n", out);
+            if (*words != 0 || p->headings == NULL)
+                fputs("\ncommands\n", out);
         }
         char left[96];
+        for (const struct wf_heading *h = p->headings; *words == 0 && h != NULL; h++) {
+            if (h->command == NULL)
+                break;
+            if (strcmp(h->command, c->name) == 0)
+                fprintf(out, "\ncommands: %s\n", h->title);
+        }
         snprintf(left, sizeof left, "%s%s%s", c->name, *c->arguments ? " " : "", c->arguments);
         fprintf(out, "  %-44s %s\n", left, c->help);
         if (example == NULL)
@@ -250,6 +257,8 @@ static size_t print_group_help(FILE *out, const struct wf_program *p, const char
     }
     if (n == 0)
         return 0;
+    if (*words == 0 && p->headings != NULL)
+        fputs("\ncommands: for your shell\n", out);
     for (size_t i = 0; i < TOOLS && *words == 0; i++) {
         char left[96];
         snprintf(left, sizeof left, "%s%s%s", tools[i].name, *tools[i].arguments ? " " : "",

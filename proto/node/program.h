@@ -39,12 +39,19 @@ struct wf_command {
     weft_err (*run)(const struct wf_call_line *line, wf_why *why);
 };
 
+/* A title over the commands from this one on, in --help of the program. */
+struct wf_heading {
+    const char *command; /* "identity create" */
+    const char *title;   /* "identities and services" */
+};
+
 struct wf_program {
     const char *name;
     const char *summary;               /* one line */
     const struct wf_command *commands; /* ends with a NULL name */
     const struct wf_option *options; /* for every command, besides the built-in ones; may be NULL */
     bool is_quiet; /* logs warnings and errors alone unless --log-level says more */
+    const struct wf_heading *headings; /* ends with a NULL command; may be NULL: one list */
 };
 
 /*

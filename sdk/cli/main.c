@@ -27,6 +27,18 @@ static const struct wf_command everyday[] = {
      cli_no_options, 1, 1, cli_backup},
 };
 
+/* `weft --help` has too many rows for one list. */
+static const struct wf_heading headings[] = {
+    {"quickstart", "every day"},
+    {"apply", "administration"},
+    {"identity create", "identities and services"},
+    {"allow", "who may do what"},
+    {"router create", "routers and sessions"},
+    {"audit tail", "audit log and rotation"},
+    {"ca add", "authorities and issuers of your own"},
+    {NULL, NULL},
+};
+
 static const struct wf_option common[] = {
     {"identity", WF_OPTION_FILE, "FILE",
      "who acts: an identity file or a token file; the variable may hold the JSON itself"},
@@ -49,8 +61,9 @@ int main(int argc, char **argv)
     memcpy(commands + n, cli_admin_commands, rows * sizeof *commands);
     memcpy(commands + n + rows, cli_trust_commands, more * sizeof *commands);
     const struct wf_program program = {
-        "weft", "Reach services inside private networks by name, end to end encrypted.", commands,
-        common, true};
+        "weft",   "Reach services inside private networks by name, end to end encrypted.",
+        commands, common,
+        true,     headings};
     int status = wf_program_run(&program, argc, argv);
     free(commands);
     return status;

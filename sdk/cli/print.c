@@ -14,7 +14,7 @@ static void print_json(const json_t *value)
     free(text);
 }
 
-/* A value as people read it; lists are joined by commas. */
+/* A value as people read it: lists joined by commas, a thing by its name, else key=value. */
 static void cell(const json_t *value, char out[CELL_MAX])
 {
     size_t i, at = 0;
@@ -35,8 +35,19 @@ static void cell(const json_t *value, char out[CELL_MAX])
                 at += (size_t)snprintf(out + at, CELL_MAX - at, "%s%s", i != 0 ? "," : "", part);
         }
     } else if (json_is_object(value)) {
-        const char *name = json_string_value(json_object_get(value, "name"));
-        snprintf(out, CELL_MAX, "%s", name != NULL ? name : "{...}");
+        const char *name = json_string_value(json_object_get(value, "name")), *key;
+        json_t *field;
+        if (name != NULL)
+            snprintf(out, CELL_MAX, "%s", name);
+        else
+            json_object_foreach((json_t *)(uintptr_t)value, key, field)
+            {
+                char part[CELL_MAX];
+                cell(field, part);
+                if (at < CELL_MAX)
+                    at += (size_t)snprintf(out + at, CELL_MAX - at, "%s%s=%s", at != 0 ? " " : "",
+                                           key, part);
+            }
     }
     if (out[0] == 0)
         snprintf(out, CELL_MAX, "-");
@@ -86,7 +97,7 @@ void cli_print(const json_t *result, bool as_json)
     const json_t *items = json_object_get(result, "items");
     const char *key;
     json_t *value;
-    size_t i;
+    size_t i, under = 0;
     if (as_json && json_is_array(items)) {
         json_array_foreach(items, i, value) print_json(value);
     } else if (as_json) {
@@ -97,8 +108,20 @@ void cli_print(const json_t *result, bool as_json)
         json_object_foreach((json_t *)(uintptr_t)result, key, value)
         {
             char text[CELL_MAX];
+            if (json_is_object(json_array_get(value, 0))) {
+                under++;
+                continue;
+            }
             cell(value, text);
             printf("%-16s %s\n", key, text);
+        }
+        /* Lists of things come last, as tables. */
+        json_object_foreach((json_t *)(uintptr_t)result, key, value)
+        {
+            if (under == 0 || !json_is_object(json_array_get(value, 0)))
+                continue;
+            printf("\n%s\n", key);
+            print_table(value);
         }
     }
 }

@@ -30,11 +30,13 @@ def help_of(program, words):
 
 
 def block(lines, title):
-    """The lines of a block of help, up to the next one that isn't indented."""
+    """The lines of a block of help, up to the next one that isn't indented; of commands, under every title."""
     out, inside = [], False
     for line in lines:
         if line.startswith(title):
             inside = True
+        elif inside and title == "commands" and not line:
+            continue
         elif inside and not line.startswith("  "):
             break
         elif inside:

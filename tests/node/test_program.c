@@ -47,7 +47,7 @@ static const struct wf_command commands[] = {
     {NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},
 };
 
-static const struct wf_program program = {"prog", "A program.", commands, NULL, false};
+static const struct wf_program program = {"prog", "A program.", commands, NULL, false, NULL};
 
 static char out_text[8192], err_text[8192];
 

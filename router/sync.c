@@ -109,7 +109,9 @@ static void synced(void *arg, weft_err code, const char *reason, wf_span result)
         router_take_bundle(router, answer->bundle, "the controller");
         take_floors(router, answer->floors, answer->n_floors, NULL);
         take_member(router, answer->member);
-        witness_take(router, answer->checkpoint, true);
+        /* Encoded before the notices of its turn, which may have shown a newer one already: that it
+           is older says nothing. Hello and notices tell of a log that went back. */
+        witness_take(router, answer->checkpoint, false);
         for (size_t i = 0; i < answer->n_members; i++)
             take_member(router, answer->members[i]);
         wf_log_debug("in step with the controller: %zu routers, floors of version %llu",

@@ -268,7 +268,9 @@ static void take_grants(weft_endpoint *e, const Weft__Wire__GrantsResult *result
     uint64_t now = wf_now_wall_ms();
     if (result->bundle != NULL)
         wf_endpoint_take_bundle(e, result->bundle);
-    wf_witness_take(e, result->checkpoint, true);
+    /* A reply is encoded when the call is done; a notice of the same turn, sent before it, may show
+       a newer one. Hello and notices tell of a log that went back. */
+    wf_witness_take(e, result->checkpoint, false);
     for (size_t i = 0; i < result->n_floors; i++)
         wf_endpoint_take_floors(e, result->floors[i], NULL);
     for (size_t i = 0; i < result->n_members; i++)

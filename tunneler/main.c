@@ -386,7 +386,8 @@ static const struct wf_command commands[] = {
 int main(int argc, char **argv)
 {
     static const struct wf_program program = {
-        "weft-tunneler", "Sits beside servers and clients that can't embed the SDK.", commands,
-        common, false, NULL};
+        "weft-tunneler", "Sits beside servers and clients that can't embed the SDK.",
+        commands,        common,
+        false,           NULL};
     return wf_program_run(&program, argc, argv);
 }

@@ -20,107 +20,10 @@
 #include "pki/tls_inside.h"
 #include <assert.h>
 #include <openssl/err.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define TLS_RECORD_PLAINTEXT 16384u
-/* Messages after the handshake (KeyUpdate, tickets) that a peer may send at once, and how many
- * records earn it one more. An honest peer sends one in WF_REKEY_RECORDS. */
-#define LATE_MESSAGES_MAX 32u
-#define LATE_MESSAGE_EVERY 1024u
-
-/* ---- the BIO: one object, both ways */
-
-static int bio_write(BIO *bio, const char *data, size_t len, size_t *written)
-{
-    pki_tls *tls = BIO_get_data(bio);
-    BIO_clear_retry_flags(bio);
-    *written = 0;
-    if (tls->bio_err != WEFT_OK)
-        return 0;
-    tls->bio_err = tls->output(tls->arg, (const uint8_t *)data, len);
-    if (tls->bio_err != WEFT_OK)
-        return 0;
-    *written = len;
-    return 1;
-}
-
-static int bio_read(BIO *bio, char *data, size_t len, size_t *got)
-{
-    pki_tls *tls = BIO_get_data(bio);
-    BIO_clear_retry_flags(bio);
-    *got = 0;
-    if (tls->bio_err != WEFT_OK)
-        return 0;
-    if (tls->in_len == 0) {
-        BIO_set_retry_read(bio);
-        return 0;
-    }
-    size_t n = len < tls->in_len ? len : tls->in_len;
-    if (tls->state < TLS_UP) {
-        if (n > WF_HANDSHAKE_BYTES_MAX - tls->greeting_bytes) {
-            tls->bio_err =
-                wf_fail(tls->why, WEFT_ELIMIT, "the peer's handshake has more than %u bytes",
-                        WF_HANDSHAKE_BYTES_MAX);
-            return 0;
-        }
-        tls->greeting_bytes += n;
-    }
-    memcpy(data, tls->in, n);
-    tls->in += n;
-    tls->in_len -= n;
-    *got = n;
-    return 1;
-}
-
-static long bio_ctrl(BIO *bio, int command, long num, void *ptr)
-{
-    (void)num;
-    (void)ptr;
-    const pki_tls *tls = BIO_get_data(bio);
-    switch (command) {
-    case BIO_CTRL_FLUSH:
-        return 1;
-    case BIO_CTRL_PENDING:
-        return (long)tls->in_len;
-    default:
-        return 0;
-    }
-}
-
-static int bio_create(BIO *bio)
-{
-    BIO_set_init(bio, 1);
-    return 1;
-}
-
-static BIO_METHOD *bio_method; /* made once, kept for the life of the process */
-static pthread_once_t bio_once = PTHREAD_ONCE_INIT;
-
-static void bio_method_make(void)
-{
-    BIO_METHOD *m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "weft");
-    if (m == NULL)
-        return;
-    if (BIO_meth_set_write_ex(m, bio_write) == 1 && BIO_meth_set_read_ex(m, bio_read) == 1 &&
-        BIO_meth_set_ctrl(m, bio_ctrl) == 1 && BIO_meth_set_create(m, bio_create) == 1)
-        bio_method = m;
-    else
-        BIO_meth_free(m);
-}
-
-static BIO *bio_new(pki_tls *tls)
-{
-    pthread_once(&bio_once, bio_method_make);
-    BIO *bio = bio_method == NULL ? NULL : BIO_new(bio_method);
-    if (bio != NULL)
-        BIO_set_data(bio, tls);
-    return bio;
-}
-
-/* ---- bounds after the handshake */
-
 void pki_tls_on_message(int writing, int version, int type, const void *data, size_t len, SSL *ssl,
                         void *arg)
 {
@@ -129,16 +32,7 @@ void pki_tls_on_message(int writing, int version, int type, const void *data, si
     (void)data;
     (void)len;
     (void)arg;
-    if (writing || tls->state < TLS_UP)
-        return;
-    if (type == SSL3_RT_HEADER && ++tls->late_records == LATE_MESSAGE_EVERY) {
-        tls->late_records = 0;
-        if (tls->late_messages > 0)
-            tls->late_messages--;
-    }
-    if (type == SSL3_RT_HANDSHAKE && ++tls->late_messages > LATE_MESSAGES_MAX &&
-        tls->bio_err == WEFT_OK) /* no further byte will be read */
-        tls->bio_err = wf_fail(tls->why, WEFT_EPROTO, "the peer changes its keys without need");
+    pki_tls_pipe_count(&tls->pipe, writing, type);
 }
 
 /* ---- errors */
@@ -225,8 +119,8 @@ static weft_err judge(pki_tls *tls, int ret, wf_why *why)
 {
     int error = SSL_get_error(tls->ssl, ret);
     /* What our own callbacks decided says more than what libssl made of it. */
-    if (tls->bio_err != WEFT_OK)
-        return fail(tls, tls->bio_err);
+    if (tls->pipe.err != WEFT_OK)
+        return fail(tls, tls->pipe.err);
     if (tls->verify_err != WEFT_OK)
         return fail(tls, tls->verify_err);
     switch (error) {
@@ -265,8 +159,10 @@ weft_err pki_tls_new(pki_tls_ctx *ctx, const struct pki_tls_config *config, pki_
     tls->alpn = config->alpn;
     tls->kinds = config->kinds;
     tls->rekey_records = config->rekey_records > 0 ? config->rekey_records : WF_REKEY_RECORDS;
-    tls->output = config->output;
-    tls->arg = config->arg;
+    tls->pipe.output = config->output;
+    tls->pipe.arg = config->arg;
+    tls->pipe.other = "peer";
+    tls->pipe.greeting_max = WF_HANDSHAKE_BYTES_MAX;
     if (config->peer_id != NULL) {
         tls->has_peer_id = true;
         tls->peer_id = *config->peer_id;
@@ -279,10 +175,8 @@ weft_err pki_tls_new(pki_tls_ctx *ctx, const struct pki_tls_config *config, pki_
         tls->peer_pin_count = config->peer_pin_count;
     }
     tls->ssl = SSL_new(ctx->ssl_ctx);
-    BIO *bio = tls->ssl == NULL ? NULL : bio_new(tls);
-    if (bio == NULL)
+    if (tls->ssl == NULL || !pki_tls_pipe_attach(&tls->pipe, tls->ssl))
         goto fail;
-    SSL_set_bio(tls->ssl, bio, bio);
     SSL_set_app_data(tls->ssl, tls);
     /* Nothing between two ends of a session looks at TLS: no need to disguise it as 1.2. */
     if (config->alpn == PKI_ALPN_E2E)
@@ -318,9 +212,9 @@ void pki_tls_free(pki_tls *tls)
 
 void pki_tls_feed(pki_tls *tls, const uint8_t *data, size_t len)
 {
-    assert(tls->in_len == 0 || tls->state == TLS_FAILED || tls->state == TLS_ENDED);
-    tls->in = data;
-    tls->in_len = len;
+    assert(tls->pipe.in_len == 0 || tls->state == TLS_FAILED || tls->state == TLS_ENDED);
+    tls->pipe.in = data;
+    tls->pipe.in_len = len;
 }
 
 /* ---- the handshake */
@@ -329,8 +223,8 @@ static weft_err send_close(pki_tls *tls)
 {
     ERR_clear_error();
     int ret = SSL_shutdown(tls->ssl);
-    if (ret < 0 && tls->bio_err != WEFT_OK)
-        return fail(tls, tls->bio_err);
+    if (ret < 0 && tls->pipe.err != WEFT_OK)
+        return fail(tls, tls->pipe.err);
     ERR_clear_error();
     return WEFT_OK;
 }
@@ -344,6 +238,7 @@ static weft_err come_up(pki_tls *tls, wf_why *why)
         (must_know && tls->peer == NULL))
         return fail(tls, wf_fail(why, WEFT_ECREDENTIAL, "TLS came up without proof of the peer"));
     tls->state = TLS_UP;
+    tls->pipe.is_up = true;
     free(tls->peer_pins);
     tls->peer_pins = NULL;
     return tls->close_wanted ? send_close(tls) : WEFT_OK;
@@ -371,7 +266,7 @@ static weft_err run_handshake(pki_tls *tls, wf_why *why)
     if (tls->state == TLS_GREETING && tls->half_rtt) {
         weft_err err = greet_half(tls, why);
         /* The owner may write now, before the rest of the handshake comes. */
-        if (err != WEFT_OK || tls->state != TLS_HALF || tls->in_len == 0)
+        if (err != WEFT_OK || tls->state != TLS_HALF || tls->pipe.in_len == 0)
             return err;
     }
     int ret = SSL_do_handshake(tls->ssl);
@@ -385,9 +280,9 @@ weft_err pki_tls_handshake(pki_tls *tls, wf_why *why)
     if (tls->state >= TLS_UP)
         return WEFT_OK;
     ERR_clear_error();
-    tls->why = why;
+    tls->pipe.why = why;
     weft_err err = run_handshake(tls, why);
-    tls->why = NULL;
+    tls->pipe.why = NULL;
     return err;
 }
 
@@ -404,13 +299,13 @@ weft_err pki_tls_read(pki_tls *tls, uint8_t *buf, size_t cap, size_t *got, wf_wh
         return err;
     size_t n = 0;
     ERR_clear_error();
-    tls->why = why;
+    tls->pipe.why = why;
     int ret = SSL_read_ex(tls->ssl, buf, cap, &n);
     if (ret == 1)
         *got = n;
     else
         err = judge(tls, ret, why);
-    tls->why = NULL;
+    tls->pipe.why = NULL;
     return err;
 }
 
@@ -430,8 +325,8 @@ static bool write_record(pki_tls *tls, const uint8_t *data, size_t len, size_t *
 /* Nothing that a peer can do: output refused, or libssl could not seal. */
 static weft_err write_failed(const pki_tls *tls, wf_why *why)
 {
-    if (tls->bio_err != WEFT_OK)
-        return wf_fail(why, tls->bio_err, "what TLS has to send was not taken");
+    if (tls->pipe.err != WEFT_OK)
+        return wf_fail(why, tls->pipe.err, "what TLS has to send was not taken");
     return pki_openssl_fail(why, WEFT_EINTERNAL, "TLS could not seal a record");
 }
 

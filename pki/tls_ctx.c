@@ -52,7 +52,7 @@ static int on_client_hello(SSL *ssl, int *alert, void *arg)
                                   &extension, &len) == 1)
         return SSL_CLIENT_HELLO_SUCCESS;
     tls->verify_err =
-        wf_fail(tls->why, WEFT_EVERSION, "the peer offers no protocol of ours (ALPN)");
+        wf_fail(tls->pipe.why, WEFT_EVERSION, "the peer offers no protocol of ours (ALPN)");
     *alert = SSL_AD_NO_APPLICATION_PROTOCOL;
     return SSL_CLIENT_HELLO_ERROR;
 }
@@ -80,8 +80,8 @@ static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
         *out_len = len;
         return SSL_TLSEXT_ERR_OK;
     }
-    tls->verify_err =
-        wf_fail(tls->why, WEFT_EVERSION, "the peer offers no protocol that is served here (ALPN)");
+    tls->verify_err = wf_fail(tls->pipe.why, WEFT_EVERSION,
+                              "the peer offers no protocol that is served here (ALPN)");
     return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
@@ -114,7 +114,7 @@ static weft_err check_server_pin(pki_tls *tls, X509 *leaf, int *x509_error)
         pin_is_one_of(&pin, tls->ctx->server_pins, tls->ctx->server_pin_count))
         return WEFT_OK;
     *x509_error = X509_V_ERR_CERT_UNTRUSTED;
-    return wf_fail(tls->why, WEFT_ECREDENTIAL,
+    return wf_fail(tls->pipe.why, WEFT_ECREDENTIAL,
                    "the controller's key is not one that the token names: nothing was sent to it");
 }
 
@@ -122,11 +122,11 @@ static weft_err check_subject(pki_tls *tls, const struct pki_subject *s)
 {
     if (tls->has_peer_id && !wf_id_equal(&tls->peer_id, &s->id)) {
         char text[WF_ID_TEXT];
-        return wf_fail(tls->why, WEFT_ECREDENTIAL, "the peer is %s, not %s as expected", s->name,
-                       wf_id_text(&tls->peer_id, text));
+        return wf_fail(tls->pipe.why, WEFT_ECREDENTIAL, "the peer is %s, not %s as expected",
+                       s->name, wf_id_text(&tls->peer_id, text));
     }
     if (tls->peer_pins != NULL && !pin_is_one_of(&s->pin, tls->peer_pins, tls->peer_pin_count))
-        return wf_fail(tls->why, WEFT_ECREDENTIAL, "%s shows another key than is known of it",
+        return wf_fail(tls->pipe.why, WEFT_ECREDENTIAL, "%s shows another key than is known of it",
                        s->name);
     return WEFT_OK;
 }
@@ -141,11 +141,12 @@ static weft_err check_peer(pki_tls *tls, X509_STORE_CTX *store, int *x509_error)
         tls->chosen = alpn_find(name, len);
         if ((tls->chosen & tls->alpn) == 0) {
             *x509_error = X509_V_ERR_APPLICATION_VERIFICATION;
-            return wf_fail(tls->why, WEFT_EVERSION, "the peer speaks no protocol of ours (ALPN)");
+            return wf_fail(tls->pipe.why, WEFT_EVERSION,
+                           "the peer speaks no protocol of ours (ALPN)");
         }
     }
     if (certs == NULL || sk_X509_num(certs) < 1)
-        return wf_fail(tls->why, WEFT_ECREDENTIAL, "the peer shows no certificate");
+        return wf_fail(tls->pipe.why, WEFT_ECREDENTIAL, "the peer shows no certificate");
     if (tls->ctx->server_pin_count > 0 && tls->side == PKI_CLIENT) {
         weft_err err = check_server_pin(tls, sk_X509_value(certs, 0), x509_error);
         if (err != WEFT_OK || tls->ctx->trust == NULL)
@@ -155,12 +156,12 @@ static weft_err check_peer(pki_tls *tls, X509_STORE_CTX *store, int *x509_error)
     struct tls_peer *peer = calloc(1, sizeof *peer);
     if (peer == NULL) {
         *x509_error = X509_V_ERR_OUT_OF_MEM;
-        return wf_fail(tls->why, WEFT_ENOMEM, "no memory to verify a certificate");
+        return wf_fail(tls->pipe.why, WEFT_ENOMEM, "no memory to verify a certificate");
     }
     bool forgive = tls->side == PKI_SERVER && tls->chosen == PKI_ALPN_RENEW;
-    weft_err err = pki_trust_check_x509s(tls->ctx->trust, certs, tls->kinds,
-                                         tls->side == PKI_CLIENT ? PKI_SERVER : PKI_CLIENT, forgive,
-                                         wf_now_wall_ms(), &peer->subject, x509_error, tls->why);
+    weft_err err = pki_trust_check_x509s(
+        tls->ctx->trust, certs, tls->kinds, tls->side == PKI_CLIENT ? PKI_SERVER : PKI_CLIENT,
+        forgive, wf_now_wall_ms(), &peer->subject, x509_error, tls->pipe.why);
     if (err == WEFT_OK) {
         err = check_subject(tls, &peer->subject);
         if (err != WEFT_OK)

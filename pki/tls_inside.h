@@ -6,6 +6,7 @@
 #define PKI_TLS_INSIDE_H
 
 #include "pki/tls.h"
+#include "pki/tls_pipe.h"
 #include "pki/trust_inside.h"
 #include <openssl/ssl.h>
 
@@ -43,7 +44,6 @@ struct pki_tls {
     bool has_peer_id;
     weft_err err;        /* in FAILED: why */
     weft_err verify_err; /* what the verify callback refused with */
-    weft_err bio_err;    /* output failed, or a bound was hit: what to fail with */
     unsigned alpn;       /* offered */
     enum pki_alpn chosen;
     unsigned kinds;
@@ -51,16 +51,9 @@ struct pki_tls {
     pki_pin *peer_pins; /* owned; NULL: any */
     size_t peer_pin_count;
     struct tls_peer *peer; /* owned; NULL until the chain is verified */
-    const uint8_t *in;     /* borrowed until the next feed */
-    size_t in_len;
-    size_t greeting_bytes; /* read before the handshake was done */
-    unsigned late_messages;
-    unsigned late_records;
+    struct pki_tls_pipe pipe;
     uint32_t rekey_records;
     uint32_t records; /* written under the present key */
-    weft_err (*output)(void *arg, const uint8_t *data, size_t len);
-    void *arg;
-    wf_why *why; /* borrowed for the call that is under way */
 };
 
 /* Key exchange: the post-quantum hybrid where libssl has it, X25519, P-256. tls_ctx.c. */

@@ -167,7 +167,7 @@ static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
         }
     }
     tls->refused =
-        wf_fail(tls->why, WEFT_EVERSION, "the client offers neither h2 nor http/1.1 (ALPN)");
+        wf_fail(tls->pipe.why, WEFT_EVERSION, "the client offers neither h2 nor http/1.1 (ALPN)");
     return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 

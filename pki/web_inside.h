@@ -27,16 +27,10 @@ struct pki_web_tls {
     enum web_state state;
     bool close_sent;
     weft_err err;     /* in FAILED: why */
-    weft_err refused; /* what a callback of libssl, or a bound, decided */
+    weft_err refused; /* what a callback of libssl decided */
     enum pki_web_protocol protocol;
     struct pki_subject *peer; /* owned; NULL: none shown */
-    const uint8_t *in;        /* borrowed until the next feed */
-    size_t in_len;
-    size_t greeting_bytes;
-    unsigned late_messages, late_records;
-    weft_err (*output)(void *arg, const uint8_t *data, size_t len);
-    void *arg;
-    wf_why *why; /* borrowed for the call that is under way */
+    struct pki_tls_pipe pipe;
 };
 
 int pki_web_on_verify(X509_STORE_CTX *store, void *arg);

@@ -14,89 +14,10 @@
 #include "proto/base/clock.h"
 #include <assert.h>
 #include <openssl/err.h>
-#include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define WEB_GREETING_MAX 32768u /* bytes of a client's part of the handshake */
-#define LATE_MESSAGES_MAX 32u   /* KeyUpdates at once, and how many records earn one more */
-#define LATE_MESSAGE_EVERY 1024u
 #define WEB_RECORD 16384u
-
-/* ---- the BIO: one object, both ways */
-
-static int web_bio_write(BIO *bio, const char *data, size_t len, size_t *written)
-{
-    pki_web_tls *tls = BIO_get_data(bio);
-    BIO_clear_retry_flags(bio);
-    *written = 0;
-    weft_err err = tls->output(tls->arg, (const uint8_t *)data, len);
-    if (err != WEFT_OK) {
-        if (tls->refused == WEFT_OK)
-            tls->refused = err;
-        return 0;
-    }
-    *written = len;
-    return 1;
-}
-
-static int web_bio_read(BIO *bio, char *data, size_t len, size_t *got)
-{
-    pki_web_tls *tls = BIO_get_data(bio);
-    BIO_clear_retry_flags(bio);
-    *got = 0;
-    if (tls->refused != WEFT_OK)
-        return 0;
-    if (tls->in_len == 0) {
-        BIO_set_retry_read(bio);
-        return 0;
-    }
-    size_t n = len < tls->in_len ? len : tls->in_len;
-    if (tls->state == WEB_GREETING) {
-        if (n > WEB_GREETING_MAX - tls->greeting_bytes) {
-            tls->refused =
-                wf_fail(tls->why, WEFT_ELIMIT, "the client's handshake has more than %u bytes",
-                        WEB_GREETING_MAX);
-            return 0;
-        }
-        tls->greeting_bytes += n;
-    }
-    memcpy(data, tls->in, n);
-    tls->in += n;
-    tls->in_len -= n;
-    *got = n;
-    return 1;
-}
-
-static long web_bio_ctrl(BIO *bio, int command, long num, void *ptr)
-{
-    (void)num;
-    (void)ptr;
-    const pki_web_tls *tls = BIO_get_data(bio);
-    return command == BIO_CTRL_FLUSH ? 1 : command == BIO_CTRL_PENDING ? (long)tls->in_len : 0;
-}
-
-static int web_bio_create(BIO *bio)
-{
-    BIO_set_init(bio, 1);
-    return 1;
-}
-
-static BIO_METHOD *web_method; /* made once, kept for the life of the process */
-static pthread_once_t web_once = PTHREAD_ONCE_INIT;
-
-static void web_method_make(void)
-{
-    BIO_METHOD *m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "weft web");
-    if (m == NULL)
-        return;
-    if (BIO_meth_set_write_ex(m, web_bio_write) == 1 &&
-        BIO_meth_set_read_ex(m, web_bio_read) == 1 && BIO_meth_set_ctrl(m, web_bio_ctrl) == 1 &&
-        BIO_meth_set_create(m, web_bio_create) == 1)
-        web_method = m;
-    else
-        BIO_meth_free(m);
-}
 
 /* ---- callbacks of libssl */
 
@@ -105,16 +26,7 @@ void pki_web_on_message(int writing, int version, int type, const void *data, si
 {
     pki_web_tls *tls = SSL_get_app_data(ssl);
     (void)version, (void)data, (void)len, (void)arg;
-    if (writing || tls->state == WEB_GREETING)
-        return;
-    if (type == SSL3_RT_HEADER && ++tls->late_records == LATE_MESSAGE_EVERY) {
-        tls->late_records = 0;
-        if (tls->late_messages > 0)
-            tls->late_messages--;
-    }
-    if (type == SSL3_RT_HANDSHAKE && ++tls->late_messages > LATE_MESSAGES_MAX &&
-        tls->refused == WEFT_OK)
-        tls->refused = wf_fail(tls->why, WEFT_EPROTO, "the client changes its keys without need");
+    pki_tls_pipe_count(&tls->pipe, writing, type);
 }
 
 static weft_err check_client(pki_web_tls *tls, X509_STORE_CTX *store, int *x509_error)
@@ -122,15 +34,16 @@ static weft_err check_client(pki_web_tls *tls, X509_STORE_CTX *store, int *x509_
     STACK_OF(X509) *certs = X509_STORE_CTX_get0_untrusted(store);
     struct pki_subject subject;
     if (tls->web->trust == NULL || certs == NULL || sk_X509_num(certs) < 1)
-        return wf_fail(tls->why, WEFT_ECREDENTIAL, "a client certificate that nobody asked for");
+        return wf_fail(tls->pipe.why, WEFT_ECREDENTIAL,
+                       "a client certificate that nobody asked for");
     weft_err err = pki_trust_check_x509s(tls->web->trust, certs, PKI_IDENTITY, PKI_CLIENT, false,
-                                         wf_now_wall_ms(), &subject, x509_error, tls->why);
+                                         wf_now_wall_ms(), &subject, x509_error, tls->pipe.why);
     if (err != WEFT_OK)
         return err;
     struct pki_subject *peer = malloc(sizeof *peer);
     if (peer == NULL) {
         *x509_error = X509_V_ERR_OUT_OF_MEM;
-        return wf_fail(tls->why, WEFT_ENOMEM, "no memory to verify a certificate");
+        return wf_fail(tls->pipe.why, WEFT_ENOMEM, "no memory to verify a certificate");
     }
     *peer = subject;
     free(tls->peer);
@@ -163,19 +76,17 @@ weft_err pki_web_tls_new(pki_web *web, weft_err (*output)(void *arg, const uint8
     if (tls == NULL)
         return WEFT_ENOMEM;
     tls->web = pki_web_ref(web);
-    tls->output = output;
-    tls->arg = arg;
+    tls->pipe.output = output;
+    tls->pipe.arg = arg;
+    tls->pipe.other = "client";
+    tls->pipe.greeting_max = WEB_GREETING_MAX;
     tls->protocol = PKI_WEB_HTTP1;
     tls->ssl = SSL_new(web->ssl_ctx);
-    pthread_once(&web_once, web_method_make);
-    BIO *bio = tls->ssl == NULL || web_method == NULL ? NULL : BIO_new(web_method);
-    if (bio == NULL) {
+    if (tls->ssl == NULL || !pki_tls_pipe_attach(&tls->pipe, tls->ssl)) {
         ERR_clear_error();
         pki_web_tls_free(tls);
         return WEFT_ENOMEM;
     }
-    BIO_set_data(bio, tls);
-    SSL_set_bio(tls->ssl, bio, bio);
     SSL_set_app_data(tls->ssl, tls);
     SSL_set_accept_state(tls->ssl);
     *out = tls;
@@ -195,13 +106,13 @@ void pki_web_tls_free(pki_web_tls *tls)
 
 void pki_web_tls_feed(pki_web_tls *tls, const uint8_t *data, size_t len)
 {
-    tls->in = data;
-    tls->in_len = len;
+    tls->pipe.in = data;
+    tls->pipe.in_len = len;
 }
 
 wf_span pki_web_tls_left(const pki_web_tls *tls)
 {
-    return wf_span_of(tls->in, tls->in_len);
+    return wf_span_of(tls->pipe.in, tls->pipe.in_len);
 }
 
 /* ---- errors */
@@ -210,7 +121,7 @@ static weft_err fail(pki_web_tls *tls, weft_err err)
 {
     tls->state = WEB_FAILED;
     tls->err = err;
-    tls->in_len = 0;
+    tls->pipe.in_len = 0;
     ERR_clear_error();
     return err;
 }
@@ -235,6 +146,8 @@ static weft_err from_queue(const pki_web_tls *tls, wf_why *why)
 static weft_err judge(pki_web_tls *tls, int ret, wf_why *why)
 {
     int error = SSL_get_error(tls->ssl, ret);
+    if (tls->pipe.err != WEFT_OK)
+        return fail(tls, tls->pipe.err);
     if (tls->refused != WEFT_OK)
         return fail(tls, tls->refused);
     switch (error) {
@@ -264,6 +177,7 @@ static weft_err greet(pki_web_tls *tls, wf_why *why)
         (SSL_get0_peer_certificate(tls->ssl) != NULL) != (tls->peer != NULL))
         return fail(tls, wf_fail(why, WEFT_ECREDENTIAL, "TLS came up without proof of the client"));
     tls->state = WEB_UP;
+    tls->pipe.is_up = true;
     return WEFT_OK;
 }
 
@@ -277,7 +191,7 @@ weft_err pki_web_tls_read(pki_web_tls *tls, uint8_t *buf, size_t cap, size_t *go
     if (tls->state == WEB_ENDED)
         return WEFT_EEOF;
     ERR_clear_error();
-    tls->why = why;
+    tls->pipe.why = why;
     if (tls->state == WEB_GREETING)
         err = greet(tls, why);
     if (err == WEFT_OK && tls->state == WEB_UP) {
@@ -288,7 +202,7 @@ weft_err pki_web_tls_read(pki_web_tls *tls, uint8_t *buf, size_t cap, size_t *go
         else
             err = judge(tls, ret, why);
     }
-    tls->why = NULL;
+    tls->pipe.why = NULL;
     return err;
 }
 
@@ -302,8 +216,8 @@ weft_err pki_web_tls_write(pki_web_tls *tls, const uint8_t *data, size_t len, wf
     while (len > 0) {
         size_t written = 0, part = len < WEB_RECORD ? len : WEB_RECORD;
         if (SSL_write_ex(tls->ssl, data, part, &written) != 1 || written == 0) {
-            weft_err err = tls->refused != WEFT_OK
-                               ? wf_fail(why, tls->refused, "what TLS has to send was not taken")
+            weft_err err = tls->pipe.err != WEFT_OK
+                               ? wf_fail(why, tls->pipe.err, "what TLS has to send was not taken")
                                : pki_openssl_fail(why, WEFT_EINTERNAL, "TLS could not seal");
             return fail(tls, err);
         }

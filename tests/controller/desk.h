@@ -32,6 +32,11 @@ void desk_open(struct desk *d);
 void desk_close(struct desk *d);
 void desk_hush(struct desk *d); /* empties log */
 
+/* A CMocka setup and its teardown, of the desk named before; it is borrowed from then on. */
+void desk_use(struct desk *d);
+int open_desk(void **state);
+int close_desk(void **state);
+
 /* Any caller. Ends the turn. The result and the reason stay in d. */
 weft_err desk_call(struct desk *d, unsigned who, const struct pki_subject *subject,
                    const char *operation, wf_span arguments);

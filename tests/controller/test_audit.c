@@ -8,20 +8,6 @@
 
 static struct desk d;
 
-static int open_desk(void **state)
-{
-    (void)state;
-    desk_open(&d);
-    return 0;
-}
-
-static int close_desk(void **state)
-{
-    (void)state;
-    desk_close(&d);
-    return 0;
-}
-
 static uint64_t size(void)
 {
     return d.c.home.log->tree.size;
@@ -251,5 +237,6 @@ int main(void)
         TEST(the_log_of_a_home_verifies_and_a_changed_one_does_not),
     };
 
+    desk_use(&d);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -576,20 +576,6 @@ static void an_edit_that_means_the_same_withdraws_nothing(void **state)
     node_fini(&node);
 }
 
-static int open_desk(void **state)
-{
-    (void)state;
-    desk_open(&d);
-    return 0;
-}
-
-static int close_desk(void **state)
-{
-    (void)state;
-    desk_close(&d);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -598,5 +584,6 @@ int main(void)
         cmocka_unit_test(an_edit_that_means_the_same_withdraws_nothing),
     };
 
+    desk_use(&d);
     return cmocka_run_group_tests(tests, open_desk, close_desk);
 }

@@ -11,7 +11,7 @@ static struct desk d;
 static pki_key *ca_key, *work_key;
 static X509 *ca, *work;
 
-static int open_desk(void **state)
+static int open_authority_and_desk(void **state)
 {
     (void)state;
     desk_open(&d);
@@ -27,7 +27,7 @@ static int open_desk(void **state)
     return 0;
 }
 
-static int close_desk(void **state)
+static int close_authority_and_desk(void **state)
 {
     (void)state;
     desk_close(&d);
@@ -222,5 +222,5 @@ int main(void)
         cmocka_unit_test(a_foreign_proof_is_for_one_channel_token_and_key),
         cmocka_unit_test(a_token_of_one_method_takes_no_other_proof),
     };
-    return cmocka_run_group_tests(tests, open_desk, close_desk);
+    return cmocka_run_group_tests(tests, open_authority_and_desk, close_authority_and_desk);
 }

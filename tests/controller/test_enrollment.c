@@ -8,20 +8,6 @@
 
 static struct desk d;
 
-static int open_desk(void **state)
-{
-    (void)state;
-    desk_open(&d);
-    return 0;
-}
-
-static int close_desk(void **state)
-{
-    (void)state;
-    desk_close(&d);
-    return 0;
-}
-
 static void new_token(const char *name, char out[WF_TOKEN_MAX])
 {
     desk_do(&d, "identity.create", "{\"name\":\"%s\"}", name);
@@ -369,5 +355,6 @@ int main(void)
         cmocka_unit_test(garbage_is_refused_without_a_trace),
     };
 
+    desk_use(&d);
     return cmocka_run_group_tests(tests, open_desk, close_desk);
 }

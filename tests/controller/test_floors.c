@@ -11,20 +11,6 @@
 
 static struct desk d;
 
-static int open_desk(void **state)
-{
-    (void)state;
-    desk_open(&d);
-    return 0;
-}
-
-static int close_desk(void **state)
-{
-    (void)state;
-    desk_close(&d);
-    return 0;
-}
-
 static uint64_t version(void)
 {
     uint64_t v = 0;
@@ -558,5 +544,6 @@ int main(void)
         cmocka_unit_test(random_edits_kill_exactly_the_pairs_that_were_allowed_and_are_not),
     };
 
+    desk_use(&d);
     return cmocka_run_group_tests(tests, open_desk, close_desk);
 }

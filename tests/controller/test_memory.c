@@ -7,20 +7,6 @@
 
 static struct desk d;
 
-static int open_desk(void **state)
-{
-    (void)state;
-    desk_open(&d);
-    return 0;
-}
-
-static int close_desk(void **state)
-{
-    (void)state;
-    desk_close(&d);
-    return 0;
-}
-
 /* One call through operation_run alone, so that only what is tested allocates. */
 static weft_err run(unsigned who, const struct pki_subject *subject, const char *operation,
                     wf_span arguments, unsigned n)
@@ -144,5 +130,6 @@ int main(void)
         cmocka_unit_test(a_call_that_fails_half_way_withdraws_nothing),
     };
 
+    desk_use(&d);
     return cmocka_run_group_tests(tests, open_desk, close_desk);
 }

@@ -7,20 +7,6 @@
 
 static struct desk d;
 
-static int open_desk(void **state)
-{
-    (void)state;
-    desk_open(&d);
-    return 0;
-}
-
-static int close_desk(void **state)
-{
-    (void)state;
-    desk_close(&d);
-    return 0;
-}
-
 static weft_err as(unsigned who, const struct pki_subject *subject, const char *operation)
 {
     return desk_call(&d, who, subject, operation, wf_span_of("", 0));
@@ -480,5 +466,6 @@ int main(void)
         cmocka_unit_test(status_counts),
     };
 
+    desk_use(&d);
     return cmocka_run_group_tests(tests, open_desk, close_desk);
 }

@@ -9,20 +9,6 @@
 
 static struct desk d;
 
-static int open_desk(void **state)
-{
-    (void)state;
-    desk_open(&d);
-    return 0;
-}
-
-static int close_desk(void **state)
-{
-    (void)state;
-    desk_close(&d);
-    return 0;
-}
-
 static weft_err as(const struct node *node, const char *operation, const char *json)
 {
     return desk_call(&d, WHO_IDENTITY, &node->subject, operation, wf_span_of(json, strlen(json)));
@@ -292,5 +278,6 @@ int main(void)
         cmocka_unit_test(no_delegate_comes_to_more_than_it_was_given),
     };
 
+    desk_use(&d);
     return cmocka_run_group_tests(tests, open_desk, close_desk);
 }

@@ -197,20 +197,6 @@ static void the_wrong_passphrase_changes_nothing(void **state)
 
 static struct desk d;
 
-static int open_desk(void **state)
-{
-    (void)state;
-    desk_open(&d);
-    return 0;
-}
-
-static int close_desk(void **state)
-{
-    (void)state;
-    desk_close(&d);
-    return 0;
-}
-
 /* As a running controller takes a rotation up. */
 static void rotate(unsigned what)
 {
@@ -436,5 +422,6 @@ int main(void)
                                         open_desk, close_desk),
     };
 
+    desk_use(&d);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -70,6 +70,13 @@ void talk_open_end(struct talk *t, int side);
 /* A liar in place of one of them; ctx NULL: the right identity. */
 void talk_open_liar(struct talk *t, int side, pki_tls_ctx *ctx);
 void talk_close(struct talk *t);
+
+/* CMocka setups and teardowns, of the world named before; it is borrowed from then on. */
+void talk_use(struct talk *t);
+int open_world(void **state);
+int close_world(void **state);
+int close_talk(void **state);
+
 /* Starts the dialer and delivers until nothing moves. */
 void talk_start(struct talk *t);
 void talk_settle(struct talk *t);

@@ -3,12 +3,11 @@
 #include "tests/helpers/alloc.h"
 #include "tests/helpers/test.h"
 #include "tests/sdk/talk.h"
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <weft/weft.h>
 
-static struct talk *t;
+static struct talk world, *const t = &world;
 
 /* Asserts of the harness would fail with us: what it allocates comes from before. */
 static struct {
@@ -217,27 +216,12 @@ static void an_endpoint_survives_each_failing_allocation(void **state)
     pki_identity_fini(&identity);
 }
 
-static int open_world(void **state)
-{
-    (void)state;
-    t = calloc(1, sizeof *t);
-    talk_world_open(t);
-    return 0;
-}
-
-static int close_world(void **state)
-{
-    (void)state;
-    talk_world_close(t);
-    free(t);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_session_survives_each_failing_allocation),
         cmocka_unit_test(an_endpoint_survives_each_failing_allocation),
     };
+    talk_use(&world);
     return cmocka_run_group_tests_name("sdk_alloc", tests, open_world, close_world);
 }

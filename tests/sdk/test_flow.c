@@ -2,7 +2,6 @@
 #include "sdk/flow.h"
 #include "tests/helpers/test.h"
 #include "tests/sdk/talk.h"
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- arithmetic */
@@ -129,7 +128,7 @@ static void an_ack_of_what_was_never_sent_changes_nothing(void **state)
 
 /* ---- properties: random chunks, random readers, random windows */
 
-static struct talk *t;
+static struct talk world, *const t = &world;
 static uint32_t seed;
 
 static uint32_t next_random(void)
@@ -279,29 +278,6 @@ static void acknowledgements_are_few(void **state)
     assert_in_range(acks, 3, 5);
 }
 
-static int open_world(void **state)
-{
-    (void)state;
-    t = calloc(1, sizeof *t);
-    talk_world_open(t);
-    return 0;
-}
-
-static int close_world(void **state)
-{
-    (void)state;
-    talk_world_close(t);
-    free(t);
-    return 0;
-}
-
-static int close_talk(void **state)
-{
-    (void)state;
-    talk_close(t);
-    return 0;
-}
-
 #define TALK(name) cmocka_unit_test_teardown(name, close_talk)
 
 int main(void)
@@ -321,5 +297,6 @@ int main(void)
         TALK(a_blocked_hop_holds_data_until_it_drains),
         TALK(acknowledgements_are_few),
     };
+    talk_use(&world);
     return cmocka_run_group_tests_name("sdk_flow", tests, open_world, close_world);
 }

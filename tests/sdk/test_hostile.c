@@ -12,7 +12,7 @@
 /* Each byte in turn with WEFT_FULL; else a sample that moves with this. */
 #define STRIDE 5u
 
-static struct talk *t;
+static struct talk world, *const t = &world;
 
 static const char question[] = "the question, in one record";
 static const char more[] = "and some more of it in the next";
@@ -426,29 +426,6 @@ static void another_enrolled_identity_can_not_stand_in_for_the_host(void **state
     wf_signed_free(own);
 }
 
-static int open_world(void **state)
-{
-    (void)state;
-    t = calloc(1, sizeof *t);
-    talk_world_open(t);
-    return 0;
-}
-
-static int close_world(void **state)
-{
-    (void)state;
-    talk_world_close(t);
-    free(t);
-    return 0;
-}
-
-static int close_talk(void **state)
-{
-    (void)state;
-    talk_close(t);
-    return 0;
-}
-
 #define TALK(name) cmocka_unit_test_teardown(name, close_talk)
 
 int main(void)
@@ -464,5 +441,6 @@ int main(void)
         TALK(an_end_that_the_router_makes_up_is_no_end),
         TALK(another_enrolled_identity_can_not_stand_in_for_the_host),
     };
+    talk_use(&world);
     return cmocka_run_group_tests_name("sdk_hostile", tests, open_world, close_world);
 }

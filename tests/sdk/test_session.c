@@ -6,30 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct talk *t;
-
-static int open_world(void **state)
-{
-    (void)state;
-    t = calloc(1, sizeof *t);
-    talk_world_open(t);
-    return 0;
-}
-
-static int close_world(void **state)
-{
-    (void)state;
-    talk_world_close(t);
-    free(t);
-    return 0;
-}
-
-static int close_talk(void **state)
-{
-    (void)state;
-    talk_close(t);
-    return 0;
-}
+static struct talk world, *t = &world;
 
 static void assert_heard(int side, const char *text)
 {
@@ -1043,5 +1020,6 @@ int main(void)
         TALK(shrinking_credit_is_ignored),
         TALK(a_stalled_reader_can_still_be_reset),
     };
+    talk_use(&world);
     return cmocka_run_group_tests_name("sdk_session", tests, open_world, close_world);
 }

@@ -381,7 +381,7 @@ static weft_err open_file(const char *path, int flags, bool to_look, store **out
                                   "PRAGMA trusted_schema = OFF;"
                                   "PRAGMA cell_size_check = ON;"
                                   "PRAGMA temp_store = MEMORY;"
-                                  "PRAGMA cache_size = -4096;";
+                                  "PRAGMA cache_size = -32768;";
     store *s = calloc(1, sizeof *s);
     int rc;
 

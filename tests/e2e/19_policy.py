@@ -3,6 +3,7 @@
 
 import json
 import platform
+import socket
 import time
 
 from e2e import FAILED, OK, POLICY, USAGE, Fabric, Tcp, check, echo, main, saw, step, until
@@ -162,6 +163,80 @@ def _(f):
     check(f.dial().code == OK and f.show("policy", "office")["identity_roles"] == ["#staff"], "a dry run changed something")
     acts = [line for line in f.controller.said().splitlines() if "administrator" in line and ("eve" in line or "policy.delete" in line)]
     check(not acts, acts)
+
+
+def converse(port, count, pause):
+    """Says a word and hears it `count` times; the number that came back before the end."""
+    heard = 0
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        connection.settimeout(10)
+        try:
+            for _ in range(count):
+                connection.sendall(b"word\n")
+                if not connection.recv(64):
+                    break
+                heard += 1
+                time.sleep(pause)
+        except OSError:
+            pass
+    return heard
+
+
+@step("a service's limits hold: so many sessions, so long without a byte, so old")
+def _(f):
+    f.becomes(OK)
+    proxy, port = f.proxy("desk", f.ann)
+    check(converse(port, 3, 0) == 3, "no session without limits")
+
+    f.admin("service", "update", "desk", "--max-sessions", "1")
+    f.becomes(OK)
+    with socket.create_connection(("127.0.0.1", port), 10) as held:
+        held.settimeout(10)
+
+        def is_held():
+            held.sendall(b"here\n")
+            return held.recv(64) == b"here\n"
+
+        check(is_held(), "not even one session")
+        until("a dial to be turned away", lambda: f.dial().code != OK, 10)
+        done = f.dial()
+        check("as many as policy allows" in done.error and len(done.err.strip().splitlines()) == 1, done)
+        saw(done.error)
+        check(is_held(), "the one that was there is gone")
+    f.becomes(OK)
+    f.admin("service", "update", "desk", "--max-sessions", "0", "--idle", "2s")
+    f.becomes(OK)
+    time.sleep(1)  # until the tunnelers hold grants with the new limits
+
+    def cut(word, count, pause):
+        begun = time.monotonic()
+        with socket.create_connection(("127.0.0.1", port), 10) as connection:
+            connection.settimeout(15)
+            try:
+                for _ in range(count):
+                    connection.sendall(b"word\n")
+                    if not connection.recv(64):
+                        break
+                    time.sleep(pause)
+                while connection.recv(64):
+                    pass
+            except OSError:
+                pass
+        seconds = time.monotonic() - begun
+        saw(f"{word}: ended after {seconds:.1f} s")
+        return seconds
+
+    check(1.5 < cut("idle", 1, 0) < 9, "idle")
+    for tunneler in (f.tunneler, proxy):
+        until(f"{tunneler.name} to say why", lambda: "was idle for 2.000 s, no longer by policy" in tunneler.said())
+    f.admin("service", "update", "desk", "--idle", "0", "--max-age", "3s")
+    f.becomes(OK)
+    time.sleep(1)
+    check(2 < cut("age", 40, 0.25) < 9, "age")
+    for tunneler in (f.tunneler, proxy):
+        until(f"{tunneler.name} to say why", lambda: "greatest age: 3.000 s, by policy" in tunneler.said())
+    f.admin("service", "update", "desk", "--max-age", "0")
+    f.becomes(OK)
 
 
 main(Stage)

@@ -66,21 +66,30 @@ static bool is_like(const char *text, const char *pattern)
     return strspn(pattern, "*") == strlen(pattern);
 }
 
+static bool holds(const struct condition *c, const char *text)
+{
+    if (text == NULL)
+        return false;
+    return c->op == IS_LIKE ? is_like(text, c->value)
+                            : (strcmp(text, c->value) == 0) == (c->op == IS);
+}
+
+bool claims_fit(const char *condition, const char *text)
+{
+    struct condition c;
+
+    return take(condition, &c) && holds(&c, text);
+}
+
 weft_err claims_hold(const struct store_issuer *issuer, const pki_jwt *jwt, wf_why *why,
                      wf_why *logged)
 {
     for (size_t i = 0; i < issuer->condition_count; i++) {
         struct condition c;
-        const char *text;
-        bool holds = false;
 
         if (!take(issuer->conditions[i], &c))
             return WEFT_EINTERNAL;
-        text = pki_jwt_text(jwt, c.claim);
-        if (text != NULL)
-            holds = c.op == IS_LIKE ? is_like(text, c.value)
-                                    : (strcmp(text, c.value) == 0) == (c.op == IS);
-        if (!holds) {
+        if (!holds(&c, pki_jwt_text(jwt, c.claim))) {
             (void)wf_fail(logged, WEFT_EREFUSED, "%.150s", issuer->conditions[i]);
             return wf_fail(why, WEFT_EREFUSED,
                            "the token's claim '%s' isn't one that an administrator lets enroll",

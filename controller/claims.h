@@ -11,6 +11,9 @@
 
 /* "CLAIM OP VALUE": OP is ==, != or ~ (in the value, * is any run of characters). WEFT_EINVAL. */
 weft_err claims_check(const char *condition, wf_why *why);
+/* Whether a claim of this text holds the condition; NULL: absent. What is no condition never holds.
+ */
+bool claims_fit(const char *condition, const char *text);
 /*
  * Whether each condition of the issuer holds. WEFT_EREFUSED: why names the
  * claim of the first that doesn't, and logged the condition, which anybody

@@ -117,6 +117,7 @@ struct weft_endpoint {
         *older_keys[WF_PINS_MAX]; /* owned; what links of before a change of key were made with */
     unsigned key_number;          /* changes of key so far */
     bool renew_told;              /* the controller wants it: what the file holds is not enough */
+    bool renew_refused;           /* by the controller, and said so */
     uint64_t next_request;
     unsigned dial_timeout_ms;
     void (*event)(void *arg, const struct weft_event *event);

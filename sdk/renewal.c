@@ -7,6 +7,7 @@
  *
  * - Somebody else has renewed the file meanwhile: that certificate is taken.
  * - Asking or the canary fails: tried again RETRY_MS later; the old one goes on.
+ * - The controller refuses (an identity by OIDC isn't renewed): said once.
  * - The identity can't be written (it came as text): renewed in memory, in its
  *   last days, with a warning.
  * - It has expired: renewed when the endpoint is opened, before anything else.
@@ -158,7 +159,7 @@ static weft_err adopt(weft_endpoint *e, pki_key *key, pki_chain *chain,
     pki_chain_free(e->identity.chain);
     e->identity.chain = chain;
     e->self = *self;
-    e->renew_told = false;
+    e->renew_told = e->renew_refused = false;
     plan(e);
     if (e->identity.path == NULL) {
         wf_log_warn("the certificate was renewed in memory only: renew the stored identity");
@@ -232,6 +233,20 @@ static void failed(struct wf_renewal *r, const char *why)
     renewal_free(r);
 }
 
+/* The controller says no, and will again: it is said once, and when the certificate ends. */
+static void refused(struct wf_renewal *r)
+{
+    weft_endpoint *e = r->endpoint;
+    char ends[24];
+    if (!e->renew_refused)
+        wf_log_warn("the certificate is not renewed: %s; this one ends at %s, and what it opened "
+                    "with it",
+                    r->why.text, wf_time_text(e->self.not_after, ends));
+    e->renew_refused = true;
+    e->renew_at = wf_now_wall_ms() + RETRY_MS;
+    renewal_free(r);
+}
+
 static void on_canary(void *arg, weft_err err, const char *why)
 {
     struct wf_renewal *r = arg;
@@ -299,6 +314,10 @@ static void worked(uv_work_t *handle, int status)
     weft_endpoint *e = r->endpoint;
     if (status != 0 || e->state != WF_ENDPOINT_OPEN) {
         renewal_free(r);
+        return;
+    }
+    if (r->err == WEFT_EREFUSED) {
+        refused(r);
         return;
     }
     if (r->err != WEFT_OK) {

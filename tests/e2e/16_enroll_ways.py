@@ -9,8 +9,9 @@ import ssl
 import subprocess
 import threading
 import time
+import urllib.request
 
-from e2e import CREDENTIAL, OK, POLICY, UNREACHABLE, USAGE, Fabric, Web, check, faked, main, saw, step, until
+from e2e import CREDENTIAL, OK, POLICY, UNREACHABLE, USAGE, Fabric, Web, check, faked, free_port, main, saw, step, until
 
 ISSUER = "https://token.actions.githubusercontent.com"
 EXTENSIONS = """
@@ -243,6 +244,21 @@ def _(f):
     saw("posted as", shown["name"], "for", int(left), "s")
     done = f.weft("renew", "--identity", f.path("job.json"))
     check(done.code == POLICY and "isn't renewed" in done.error, done)
+
+
+@step("a job that outlives its identity is told that it ends, when and why")
+def _(f):
+    port = free_port()
+    late = f.start(
+        "late", "weft-tunneler", "proxy", f"{port}=hook", "--identity", f.path("job.json"), env=faked("+10m")
+    )
+    until("the proxy", lambda: f.up_quietly(late))
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/x", b"hello", timeout=10) as answer:
+        check(answer.read() == b"taken\n", "not served")
+    late.says("enroll again with a new token of its issuer; this one ends at ", 20)
+    lines = [line for line in late.said().splitlines() if "is not renewed" in line]
+    check(len(lines) == 1, lines)
+    saw(lines[0].split("weft-tunneler: ")[-1])
 
 
 @step("two jobs of one run have two names, and one token makes one identity")

@@ -43,8 +43,11 @@ static weft_err broke(store *s, int rc, const char *doing)
     if (s->broken == WEFT_OK) {
         s->broken = rc == SQLITE_NOMEM ? WEFT_ENOMEM : WEFT_EIO;
         wf_fail(&s->why, s->broken,
-                "the store failed while %s: %s; look at its disk: space, errors", doing,
-                sqlite3_errmsg(s->db));
+                (rc & 0xff) == SQLITE_BUSY
+                    ? "the store failed while %s: %s; a weft-controller runs with it: stop that "
+                      "one first"
+                    : "the store failed while %s: %s; look at its disk: space, errors",
+                doing, sqlite3_errmsg(s->db));
     }
     return WEFT_EIO;
 }

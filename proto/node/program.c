@@ -500,8 +500,10 @@ static weft_err run(struct wf_call_line *line, wf_why *why)
 {
     const struct wf_command *c = line->command;
     if (line->arg_count < c->args_min || line->arg_count > c->args_max)
-        return wf_fail(why, WEFT_EUSAGE, "usage: %s %s %s", line->program->name, c->name,
-                       c->arguments);
+        return wf_fail(why, WEFT_EUSAGE, "%s: usage: %s %s%s%s",
+                       line->arg_count < c->args_min ? "an argument is missing"
+                                                     : "too many arguments",
+                       line->program->name, c->name, *c->arguments != 0 ? " " : "", c->arguments);
     weft_err err = open_log(line, why);
     return err == WEFT_OK ? c->run(line, why) : err;
 }

@@ -114,7 +114,9 @@ static void wrong_usage_is_one_line_and_status_2(void **state)
 {
     (void)state;
     assert_int_equal(RUN("identity", "create"), 2);
-    assert_string_equal(err_text, "prog: identity create: usage: prog identity create NAME\n");
+    assert_string_equal(
+        err_text,
+        "prog: identity create: an argument is missing: usage: prog identity create NAME\n");
     assert_int_equal(RUN("identity", "create", "x", "y"), 2);
     assert_int_equal(RUN("identity", "create", "x", "--rolls", "a"), 2);
     assert_string_equal(err_text,

@@ -1,6 +1,7 @@
 #include "proto/node/program.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
+#include "proto/node/program_help.h"
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -25,14 +26,6 @@ struct wf_call_line {
     size_t arg_count;
 };
 
-static const struct wf_option built_in[] = {
-    {"log-level", WF_OPTION_TEXT, "LEVEL", "error, warn, info or debug"},
-    {"log-format", WF_OPTION_TEXT, "FORM", "text or json"},
-    {"help", WF_OPTION_FLAG, NULL, "show this"},
-    {"version", WF_OPTION_FLAG, NULL, "show the version"},
-    {NULL, WF_OPTION_FLAG, NULL, NULL},
-};
-
 static const struct wf_option *find_in(const struct wf_option *options, const char *name,
                                        size_t len)
 {
@@ -52,23 +45,13 @@ static const struct wf_option *find_option(const struct wf_program *program,
     if (found == NULL)
         found = find_in(program->options, name, len);
     if (found == NULL)
-        found = find_in(built_in, name, len);
+        found = find_in(wf_help_built_in, name, len);
     return found;
-}
-
-/* "token-out" -> "WEFT_TOKEN_OUT". */
-static const char *variable(const char *option)
-{
-    static _Thread_local char name[80];
-    size_t n = (size_t)snprintf(name, sizeof name, "WEFT_%s", option);
-    for (size_t i = 5; i < n && i < sizeof name - 1; i++)
-        name[i] = name[i] == '-' ? '_' : (char)toupper((unsigned char)name[i]);
-    return name;
 }
 
 static const char *from_environment(const char *option)
 {
-    const char *text = getenv(variable(option));
+    const char *text = getenv(wf_help_variable(option));
     return text != NULL && *text != 0 ? text : NULL;
 }
 
@@ -160,235 +143,6 @@ weft_err wf_line_duration(const struct wf_call_line *line, const char *option,
     return WEFT_OK;
 }
 
-/* ---- help, completion, man */
-
-static void print_options(FILE *out, const struct wf_option *options)
-{
-    for (; options != NULL && options->name != NULL; options++) {
-        char left[64];
-        snprintf(left, sizeof left, "--%s%s%s%s", options->name,
-                 options->kind == WF_OPTION_FLAG ? "" : " ",
-                 options->kind == WF_OPTION_FLAG ? "" : options->value,
-                 options->kind == WF_OPTION_LIST ? "..." : "");
-        fprintf(out, "  %-28s %s\n", left, options->help);
-    }
-}
-
-static bool begins_with_words(const char *name, const char *words)
-{
-    size_t len = strlen(words);
-    return strncmp(name, words, len) == 0 && (name[len] == ' ' || name[len] == 0 || len == 0);
-}
-
-/* A line of a table as a sentence. */
-static void print_sentence(FILE *out, const char *text)
-{
-    size_t len = strlen(text);
-    if (len != 0)
-        fprintf(out, "%c%s%s\n", toupper((unsigned char)text[0]), text + 1,
-                text[len - 1] == '.' ? "" : ".");
-}
-
-static void print_command_help(FILE *out, const struct wf_program *p, const struct wf_command *c)
-{
-    fprintf(out, "usage: %s%s%s%s%s\n\n", p->name, *c->name ? " " : "", c->name,
-            *c->arguments ? " " : "", c->arguments);
-    print_sentence(out, c->help);
-    if (c->options != NULL && c->options->name != NULL) {
-        fprintf(out, "\noptions (each is also a variable: --%s is %s)\n", c->options->name,
-                variable(c->options->name));
-        print_options(out, c->options);
-    }
-    fputs("\ncommon options\n", out);
-    print_options(out, p->options);
-    print_options(out, built_in);
-    if (c->example != NULL)
-        fprintf(out, "\nexample\n  %s\n", c->example);
-}
-
-/* What every program has besides its own rows. */
-static const struct {
-    const char *name, *arguments, *help, *example;
-} tools[] = {
-    {"completion", "bash|zsh|fish", "a completion script for a shell", "completion bash"},
-    {"man", "", "the manual page, in man(7) form", "man"},
-};
-#define TOOLS (sizeof tools / sizeof *tools)
-
-static bool print_tool_help(FILE *out, const struct wf_program *p, const char *name)
-{
-    for (size_t i = 0; i < TOOLS; i++) {
-        if (strcmp(tools[i].name, name) != 0)
-            continue;
-        fprintf(out, "usage: %s %s%s%s\n\n", p->name, name, *tools[i].arguments ? " " : "",
-                tools[i].arguments);
-        print_sentence(out, tools[i].help);
-        fprintf(out, "\nexample\n  %s %s\n", p->name, tools[i].example);
-        return true;
-    }
-    return false;
-}
-
-/* The commands that begin with these words ("": all). Returns how many there are. */
-static size_t print_group_help(FILE *out, const struct wf_program *p, const char *words)
-{
-    size_t n = 0;
-    const char *example = NULL;
-    for (const struct wf_command *c = p->commands; c->name != NULL; c++) {
-        if (!begins_with_words(c->name, words))
-            continue;
-        if (n++ == 0) {
-            fprintf(out, "usage: %s %s%sCOMMAND ...\n\n", p->name, words, *words ? " " : "");
-            print_sentence(out, p->summary);
-            if (*words != 0 || p->headings == NULL)
-                fputs("\ncommands\n", out);
-        }
-        char left[96];
-        for (const struct wf_heading *h = p->headings; *words == 0 && h != NULL; h++) {
-            if (h->command == NULL)
-                break;
-            if (strcmp(h->command, c->name) == 0)
-                fprintf(out, "\ncommands: %s\n", h->title);
-        }
-        snprintf(left, sizeof left, "%s%s%s", c->name, *c->arguments ? " " : "", c->arguments);
-        fprintf(out, "  %-44s %s\n", left, c->help);
-        if (example == NULL)
-            example = c->example;
-    }
-    if (n == 0)
-        return 0;
-    if (*words == 0 && p->headings != NULL)
-        fputs("\ncommands: for your shell\n", out);
-    for (size_t i = 0; i < TOOLS && *words == 0; i++) {
-        char left[96];
-        snprintf(left, sizeof left, "%s%s%s", tools[i].name, *tools[i].arguments ? " " : "",
-                 tools[i].arguments);
-        fprintf(out, "  %-44s %s\n", left, tools[i].help);
-    }
-    fprintf(out, "\n%s [COMMAND] --help tells more.\n", p->name);
-    if (example != NULL)
-        fprintf(out, "\nexample\n  %s\n", example);
-    return n;
-}
-
-static weft_err print_completion(const struct wf_program *p, const char *shell, wf_why *why)
-{
-    bool bash = strcmp(shell, "bash") == 0, zsh = strcmp(shell, "zsh") == 0;
-    bool fish = strcmp(shell, "fish") == 0;
-    if (!bash && !zsh && !fish)
-        return wf_fail(why, WEFT_EUSAGE, "completion knows bash, zsh and fish, not \"%s\"", shell);
-    if (fish) {
-        for (const struct wf_command *c = p->commands; c->name != NULL; c++) {
-            char first[64], second[64] = "";
-            sscanf(c->name, "%63s %63s", first, second);
-            if (second[0] == 0)
-                printf("complete -c %s -n __fish_use_subcommand -a %s -d '%s'\n", p->name, first,
-                       c->help);
-            else
-                printf("complete -c %s -n __fish_use_subcommand -a %s\n"
-                       "complete -c %s -n '__fish_seen_subcommand_from %s' -a %s -d '%s'\n",
-                       p->name, first, p->name, first, second, c->help);
-            for (const struct wf_option *o = c->options; o != NULL && o->name != NULL; o++)
-                printf("complete -c %s -n '__fish_seen_subcommand_from %s' -l %s%s -d '%s'\n",
-                       p->name, first, o->name, o->kind == WF_OPTION_FLAG ? "" : " -r", o->help);
-        }
-        return WEFT_OK;
-    }
-    char fn[64];
-    snprintf(fn, sizeof fn, "_%s", p->name);
-    for (char *at = fn; *at != 0; at++)
-        if (*at == '-')
-            *at = '_';
-    if (zsh)
-        printf("#compdef %s\nautoload -U +X bashcompinit && bashcompinit\n", p->name);
-    printf("%s() {\n  local line=\"${COMP_WORDS[*]:1:COMP_CWORD-1}\" "
-           "cur=\"${COMP_WORDS[COMP_CWORD]}\" "
-           "words=\"\"\n  case \"$line\" in\n",
-           fn);
-    for (const struct wf_command *c = p->commands; c->name != NULL; c++) {
-        printf("  \"%s\"*) words=\"", c->name);
-        for (const struct wf_option *o = c->options; o != NULL && o->name != NULL; o++)
-            printf("--%s ", o->name);
-        printf("--help\" ;;\n");
-    }
-    /* groups of two words, then the first words; later patterns match only what earlier ones left
-     */
-    for (const struct wf_command *c = p->commands; c->name != NULL; c++) {
-        const char *space = strchr(c->name, ' ');
-        if (space == NULL)
-            continue;
-        int len = (int)(space - c->name);
-        printf("  \"%.*s\") words=\"", len, c->name);
-        for (const struct wf_command *d = p->commands; d->name != NULL; d++)
-            if (strncmp(d->name, c->name, (size_t)len + 1) == 0)
-                printf("%s ", d->name + len + 1);
-        printf("\" ;;\n");
-    }
-    printf("  \"\") words=\"");
-    for (const struct wf_command *c = p->commands; c->name != NULL; c++)
-        printf("%.*s ", (int)strcspn(c->name, " "), c->name);
-    printf("completion man --help --version\" ;;\n  esac\n"
-           "  COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n}\ncomplete -o default -F %s %s\n",
-           fn, p->name);
-    return WEFT_OK;
-}
-
-/* Text as roff takes it: its own marks escaped, dashes as they are typed. */
-static void print_roff(const char *text)
-{
-    for (; *text != 0; text++) {
-        if (*text == '-')
-            fputs("\\-", stdout);
-        else if (*text == '\\')
-            fputs("\\e", stdout);
-        else
-            putchar(*text);
-    }
-}
-
-static void print_man_options(const struct wf_option *o)
-{
-    for (; o != NULL && o->name != NULL; o++) {
-        fputs(".br\n\\-\\-", stdout);
-        print_roff(o->name);
-        if (o->kind != WF_OPTION_FLAG)
-            printf(" %s%s", o->value, o->kind == WF_OPTION_LIST ? "..." : "");
-        fputs(": ", stdout);
-        print_roff(o->help);
-        putchar('\n');
-    }
-}
-
-static void print_man(const struct wf_program *p)
-{
-    printf(".TH \"%s\" 1 \"\" \"Weft %s\"\n.SH NAME\n%s \\- %s\n.SH COMMANDS\n", p->name,
-           WEFT_VERSION, p->name, p->summary);
-    for (const struct wf_command *c = p->commands; c->name != NULL; c++) {
-        printf(".TP\n.B %s %s\n", p->name, c->name);
-        if (*c->arguments != 0) {
-            fputs(".I ", stdout);
-            print_roff(c->arguments);
-            putchar('\n');
-        }
-        putchar('\n');
-        print_roff(c->help);
-        putchar('\n');
-        print_man_options(c->options);
-        if (c->example != NULL) {
-            fputs(".br\nExample: ", stdout);
-            print_roff(c->example);
-            putchar('\n');
-        }
-    }
-    puts(".SH OPTIONS OF EVERY COMMAND\nThose marked ... may be given often.");
-    print_man_options(p->options);
-    print_man_options(built_in);
-    printf(".SH EXIT STATUS\n0 done, 1 failed, 2 usage, 3 refused by policy, 4 not reachable, "
-           "5 credential, 6 timed out\n.SH ENVIRONMENT\nEach option is also a variable: "
-           "\\-\\-%s is %s.\n",
-           "log\\-level", variable("log-level"));
-}
-
 /* ---- parsing */
 
 /* The command whose words begin argv; the one with the most words wins. */
@@ -440,7 +194,7 @@ static weft_err take_option(struct wf_call_line *line, int argc, char **argv, in
         return wf_fail(why, WEFT_EUSAGE,
                        "--%s takes a file: its content would show in the process list; %s may hold "
                        "it instead",
-                       option->name, variable(option->name));
+                       option->name, wf_help_variable(option->name));
     size_t same = 0;
     for (size_t k = 0; k < line->value_count; k++)
         same += line->values[k].option == option;
@@ -461,7 +215,8 @@ static weft_err parse(struct wf_call_line *line, int argc, char **argv, wf_why *
         if (!only_args && strcmp(argv[i], "-f") == 0 && i + 1 < argc)
             argv[i] = file;
         if (!only_args && strcmp(argv[i], "-h") == 0) {
-            line->values[line->value_count++] = (struct value){find_in(built_in, "help", 4), "1"};
+            line->values[line->value_count++] =
+                (struct value){find_in(wf_help_built_in, "help", 4), "1"};
         } else if (!only_args && strcmp(argv[i], "--") == 0) {
             only_args = true;
         } else if (!only_args && strncmp(argv[i], "--", 2) == 0) {
@@ -533,14 +288,14 @@ static int run_help(const struct wf_program *p, int argc, char **argv)
     size_t count;
     const struct wf_command *c = match(p, argc, argv, &count);
     if (c != NULL && *c->name != 0) {
-        print_command_help(stdout, p, c);
+        wf_help_command(stdout, p, c);
         return 0;
     }
     for (int i = 0; i < argc && argv[i][0] != '-'; i++) {
         size_t at = strlen(words);
         snprintf(words + at, sizeof words - at, "%s%s", at != 0 ? " " : "", argv[i]);
     }
-    if (print_tool_help(stdout, p, words) || print_group_help(stdout, p, words) != 0)
+    if (wf_help_tool(stdout, p, words) || wf_help_group(stdout, p, words) != 0)
         return 0;
     weft_err err =
         wf_fail(&why, WEFT_EUSAGE, "unknown command \"%s\"; %s --help lists them", words, p->name);
@@ -576,28 +331,28 @@ static int without_command(const struct wf_program *p, int argc, char **argv)
     if (argc >= 1 && strcmp(argv[0], "help") == 0)
         return run_help(p, argc - 1, argv + 1);
     if (wants(argc, argv, "--help", "-h")) {
-        if (print_tool_help(stdout, p, words) || print_group_help(stdout, p, words) != 0)
+        if (wf_help_tool(stdout, p, words) || wf_help_group(stdout, p, words) != 0)
             return 0;
     } else if (wants(argc, argv, "--version", NULL)) {
         printf("%s %s\n", p->name, WEFT_VERSION);
         return 0;
     }
     if (argc >= 1 && strcmp(argv[0], "completion") == 0) {
-        weft_err err = print_completion(p, argc == 2 ? argv[1] : "", &why);
+        weft_err err = wf_help_completion(p, argc == 2 ? argv[1] : "", &why);
         return err == WEFT_OK ? 0 : fail(p, NULL, err, &why);
     }
     if (argc >= 1 && strcmp(argv[0], "man") == 0) {
-        print_man(p);
+        wf_help_man(p);
         return 0;
     }
     if (argc == 0) {
-        print_group_help(stderr, p, "");
+        wf_help_group(stderr, p, "");
         return weft_err_exit_status(WEFT_EUSAGE);
     }
     weft_err err = WEFT_EUSAGE;
     if (words[0] == 0)
         (void)refuse_option_first(p, argc, argv, &why);
-    else if (print_group_help(stderr, p, words) != 0)
+    else if (wf_help_group(stderr, p, words) != 0)
         return weft_err_exit_status(err);
     else
         (void)wf_fail(&why, err, "unknown command \"%s\"; %s --help lists them", words, p->name);
@@ -624,7 +379,7 @@ int wf_program_run(const struct wf_program *p, int argc, char **argv)
     if (err != WEFT_OK) {
         status = fail(p, c, err, &why);
     } else if (wants(argc, argv, "--help", "-h")) {
-        print_command_help(stdout, p, c);
+        wf_help_command(stdout, p, c);
     } else if (wants(argc, argv, "--version", NULL)) {
         printf("%s %s\n", p->name, WEFT_VERSION);
     } else if ((err = run(line, &why)) != WEFT_OK) {

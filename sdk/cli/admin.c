@@ -3,12 +3,10 @@
  * ("identity create" is identity.create), whose arguments are made from what
  * was typed. What differs from row to row is which arguments it takes.
  */
-#include "proto/base/file.h"
 #include "proto/base/text.h"
 #include "sdk/cli/cli.h"
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define NOTE_PAGES_MAX 8u /* a note is not worth more of them */
@@ -48,8 +46,8 @@ json_t *cli_list_of(const char *text, bool selectors)
     return list;
 }
 
-static void put_text(json_t *args, const struct wf_call_line *line, const char *option,
-                     const char *key)
+void cli_put_text(json_t *args, const struct wf_call_line *line, const char *option,
+                  const char *key)
 {
     const char *text = wf_line_text(line, option);
     if (text != NULL)
@@ -119,38 +117,6 @@ static weft_err call_and_say_gone(const struct wf_call_line *line, json_t *args,
         fprintf(stderr, "gone: %s\n", what);
     json_decref(result);
     json_decref(args);
-    return err;
-}
-
-weft_err cli_give_token(const json_t *result, const char *key, const char *file, wf_why *why)
-{
-    const char *token = json_string_value(json_object_get(result, key));
-    if (token == NULL)
-        return wf_fail(why, WEFT_EPROTO, "the controller gave no %s", key);
-    if (file == NULL) {
-        puts(token);
-        return WEFT_OK;
-    }
-    wf_buf text;
-    wf_buf_init(&text, 65536);
-    weft_err err = wf_buf_printf(&text, "%s\n", token);
-    if (err == WEFT_OK)
-        err = wf_file_write(file, text.data, text.len, 0600, why);
-    wf_buf_wipe(&text);
-    if (err == WEFT_OK)
-        fprintf(stderr, "token written to %s\n", file);
-    return err;
-}
-
-weft_err cli_check_token_file(const char *file, wf_why *why)
-{
-    if (file == NULL)
-        return WEFT_OK;
-    if (wf_file_exists(file))
-        return wf_fail(why, WEFT_EEXIST, "%s exists already: remove it or name another file", file);
-    weft_err err = wf_file_write(file, "", 0, 0600, why);
-    if (err == WEFT_OK)
-        remove(file);
     return err;
 }
 
@@ -250,8 +216,8 @@ static weft_err run_identity_create(const struct wf_call_line *line, wf_why *why
 {
     json_t *args = json_pack("{s:s}", "name", wf_line_arg(line, 0));
     put_list(args, line, "roles", "roles", false);
-    put_text(args, line, "enroll", "enroll");
-    put_text(args, line, "ca", "ca");
+    cli_put_text(args, line, "enroll", "enroll");
+    cli_put_text(args, line, "ca", "ca");
     return call_for_token(line, args, why);
 }
 
@@ -264,8 +230,8 @@ static weft_err run_thing(const struct wf_call_line *line, wf_why *why)
 {
     json_t *args = json_pack("{s:s}", "name", wf_line_arg(line, 0));
     put_list(args, line, "roles", "roles", false);
-    put_text(args, line, "mode", "mode");
-    put_text(args, line, "rename", "new_name");
+    cli_put_text(args, line, "mode", "mode");
+    cli_put_text(args, line, "rename", "new_name");
     weft_err err = strncmp(wf_line_command(line), "service", 7) == 0
                        ? cli_put_limits(args, line, why)
                        : WEFT_OK;
@@ -334,8 +300,8 @@ static weft_err run_policy(const struct wf_call_line *line, wf_why *why)
     bool creates = strcmp(wf_line_command(line), "policy create") == 0;
     json_t *args = json_pack("{s:s}", "name", wf_line_arg(line, 0)), *result = NULL;
     weft_err err = args != NULL ? WEFT_OK : WEFT_ENOMEM;
-    put_text(args, line, "type", "type");
-    put_text(args, line, "semantic", "semantic");
+    cli_put_text(args, line, "type", "type");
+    cli_put_text(args, line, "semantic", "semantic");
     put_list(args, line, "identity-roles", "identity_roles", true);
     put_list(args, line, "service-roles", "service_roles", true);
     cli_put_conditions(args, line);
@@ -447,19 +413,6 @@ static weft_err run_share(const struct wf_call_line *line, wf_why *why)
 
 /* ---- the table */
 
-#define JSON_ROW                                                                                   \
-    {                                                                                              \
-        "json", WF_OPTION_FLAG, NULL, "JSON on stdout and nothing else there"                      \
-    }
-#define END_ROW                                                                                    \
-    {                                                                                              \
-        NULL, WF_OPTION_FLAG, NULL, NULL                                                           \
-    }
-
-#define DRY_ROW                                                                                    \
-    {                                                                                              \
-        "dry-run", WF_OPTION_FLAG, NULL, "changes nothing, and says what it would do"              \
-    }
 #define LIMIT_ROWS                                                                                 \
     {"max-sessions", WF_OPTION_TEXT, "N", "live sessions at one host; 0: any number"},             \
         {"max-sessions-per-identity", WF_OPTION_TEXT, "N", "of one dialer at one host"},           \
@@ -468,8 +421,8 @@ static weft_err run_share(const struct wf_call_line *line, wf_why *why)
         "max-age", WF_OPTION_TEXT, "TIME", "every session ends then, such as 8h"                   \
     }
 
-static const struct wf_option json_only[] = {JSON_ROW, END_ROW};
-static const struct wf_option act_only[] = {DRY_ROW, JSON_ROW, END_ROW};
+const struct wf_option cli_json_only[] = {CLI_JSON_ROW, CLI_END_ROW};
+const struct wf_option cli_act_only[] = {CLI_DRY_ROW, CLI_JSON_ROW, CLI_END_ROW};
 static const struct wf_option identity_create[] = {
     {"roles", WF_OPTION_TEXT, "A,B", "role attributes"},
     {"enroll", WF_OPTION_TEXT, "HOW",
@@ -477,36 +430,36 @@ static const struct wf_option identity_create[] = {
     {"ca", WF_OPTION_TEXT, "NAME", "with ottca: the authority of its certificate, see ca add"},
     {"token-out", WF_OPTION_TEXT, "FILE", "write the one-time token here instead of stdout"},
     {"token-life", WF_OPTION_TEXT, "TIME", "how long the token can be redeemed, such as 24h"},
-    DRY_ROW,
-    JSON_ROW,
-    END_ROW};
+    CLI_DRY_ROW,
+    CLI_JSON_ROW,
+    CLI_END_ROW};
 static const struct wf_option token_only[] = {
     {"token-out", WF_OPTION_TEXT, "FILE", "write the one-time token here instead of stdout"},
     {"token-life", WF_OPTION_TEXT, "TIME", "how long the token can be redeemed, such as 24h"},
-    DRY_ROW,
-    JSON_ROW,
-    END_ROW};
+    CLI_DRY_ROW,
+    CLI_JSON_ROW,
+    CLI_END_ROW};
 static const struct wf_option identity_update[] = {
     {"roles", WF_OPTION_TEXT, "A,B", "the role attributes from now on"},
     {"rename", WF_OPTION_TEXT, "NAME", "a new name"},
-    DRY_ROW,
-    JSON_ROW,
-    END_ROW};
+    CLI_DRY_ROW,
+    CLI_JSON_ROW,
+    CLI_END_ROW};
 static const struct wf_option service_create[] = {
     {"roles", WF_OPTION_TEXT, "A,B", "role attributes"},
     {"mode", WF_OPTION_TEXT, "MODE", "stream, the default; parcel and both change nothing yet"},
     LIMIT_ROWS,
-    DRY_ROW,
-    JSON_ROW,
-    END_ROW};
+    CLI_DRY_ROW,
+    CLI_JSON_ROW,
+    CLI_END_ROW};
 static const struct wf_option service_update[] = {
     {"roles", WF_OPTION_TEXT, "A,B", "the role attributes from now on"},
     {"mode", WF_OPTION_TEXT, "MODE", "stream; parcel and both change nothing yet"},
     {"rename", WF_OPTION_TEXT, "NAME", "a new name"},
     LIMIT_ROWS,
-    DRY_ROW,
-    JSON_ROW,
-    END_ROW};
+    CLI_DRY_ROW,
+    CLI_JSON_ROW,
+    CLI_END_ROW};
 static const struct wf_option policy_fields[] = {
     {"type", WF_OPTION_TEXT, "TYPE", "dial or bind"},
     {"identity-roles", WF_OPTION_TEXT, "LIST", "such as 'role:ci,deploy-bot' or '#ci,@deploy-bot'"},
@@ -516,45 +469,45 @@ static const struct wf_option policy_fields[] = {
     {"source", WF_OPTION_LIST, "PREFIX", "only from there: 10.0.0.0/8; any: from anywhere"},
     {"os", WF_OPTION_LIST, "NAME", "only where the dialer says it runs this, such as linux"},
     {"os-version-min", WF_OPTION_LIST, "VERSION", "only where it says so much, such as 5.10"},
-    DRY_ROW,
-    JSON_ROW,
-    END_ROW};
+    CLI_DRY_ROW,
+    CLI_JSON_ROW,
+    CLI_END_ROW};
 static const struct wf_option explain_options[] = {
     {"bind", WF_OPTION_FLAG, NULL, "may it host, instead of dial"},
     {"at", WF_OPTION_TEXT, "TIME", "at this time, such as 2026-11-20T16:30:00Z"},
     {"from", WF_OPTION_TEXT, "ADDRESS", "from this address"},
     {"os", WF_OPTION_TEXT, "NAME", "saying that it runs this"},
     {"os-version", WF_OPTION_TEXT, "VERSION", "of this version"},
-    JSON_ROW,
-    END_ROW};
+    CLI_JSON_ROW,
+    CLI_END_ROW};
 static const struct wf_option admin_add[] = {
     {"rights", WF_OPTION_TEXT, "LIST",
      "full (the default), read, or such as 'read,services:write'"},
-    DRY_ROW,
-    JSON_ROW,
-    END_ROW};
+    CLI_DRY_ROW,
+    CLI_JSON_ROW,
+    CLI_END_ROW};
 static const struct wf_option share_options[] = {
     {"host-token", WF_OPTION_TEXT, "FILE", "where the host's token goes (NAME-host.jwt)"},
     {"dial-token", WF_OPTION_TEXT, "FILE", "where the dialer's token goes (NAME-dial.jwt)"},
-    DRY_ROW,
-    JSON_ROW,
-    END_ROW};
+    CLI_DRY_ROW,
+    CLI_JSON_ROW,
+    CLI_END_ROW};
 
 #define LIST(noun, help)                                                                           \
     {                                                                                              \
-        noun " list", "", help, "weft " noun " list --json", json_only, 0, 0, cli_run_list         \
+        noun " list", "", help, "weft " noun " list --json", cli_json_only, 0, 0, cli_run_list     \
     }
 #define GONE(command, argument, help)                                                              \
     {                                                                                              \
-        command, argument, help, NULL, act_only, 1, 1, cli_run_gone                                \
+        command, argument, help, NULL, cli_act_only, 1, 1, cli_run_gone                            \
     }
 #define SHOW(command, help)                                                                        \
     {                                                                                              \
-        command, "NAME", help, NULL, json_only, 1, 1, cli_run_named                                \
+        command, "NAME", help, NULL, cli_json_only, 1, 1, cli_run_named                            \
     }
 #define NAMED(command, help)                                                                       \
     {                                                                                              \
-        command, "NAME", help, NULL, act_only, 1, 1, cli_run_named                                 \
+        command, "NAME", help, NULL, cli_act_only, 1, 1, cli_run_named                             \
     }
 
 const struct wf_command cli_admin_commands[] = {
@@ -580,9 +533,9 @@ const struct wf_command cli_admin_commands[] = {
      run_thing},
     GONE("service delete", "NAME", "deletes a service; one made later under its name is another"),
     {"allow", "WHO dial|bind WHAT", "a policy in one line", "weft allow role:ci dial jenkins",
-     act_only, 3, 3, run_allow},
+     cli_act_only, 3, 3, run_allow},
     {"disallow", "WHO dial|bind WHAT", "undoes allow", "weft disallow role:ci dial jenkins",
-     act_only, 3, 3, run_allow},
+     cli_act_only, 3, 3, run_allow},
     {"policy create", "NAME", "a policy in full",
      "weft policy create ci --type dial --identity-roles role:ci --service-roles jenkins",
      policy_fields, 1, 1, run_policy},
@@ -617,6 +570,6 @@ const struct wf_command cli_admin_commands[] = {
     {"audit prove", "SEQ", "that one entry is in the log that was signed for",
      "weft audit prove 17", cli_audit_prove_options, 1, 1, cli_audit_prove},
     {"rotation status", "", "who has not followed a rotation of authorities or keys",
-     "weft rotation status --json", json_only, 0, 0, run_plain},
+     "weft rotation status --json", cli_json_only, 0, 0, run_plain},
     {NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},
 };

@@ -416,5 +416,5 @@ const struct wf_option cli_apply_options[] = {
     {"prune", WF_OPTION_FLAG, NULL,
      "delete what begins with the file's prefix and isn't in the file"},
     {"tokens-dir", WF_OPTION_TEXT, "DIR", "write the tokens of new identities there, NAME.jwt"},
-    {"json", WF_OPTION_FLAG, NULL, "JSON on stdout and nothing else there"},
+    CLI_JSON_ROW,
     {NULL, WF_OPTION_FLAG, NULL, NULL}};

@@ -20,7 +20,7 @@ const struct wf_option cli_audit_tail_options[] = {
     {NULL, WF_OPTION_FLAG, NULL, NULL},
 };
 const struct wf_option cli_audit_prove_options[] = {
-    {"json", WF_OPTION_FLAG, NULL, "JSON on stdout and nothing else there"},
+    CLI_JSON_ROW,
     {NULL, WF_OPTION_FLAG, NULL, NULL},
 };
 

@@ -30,7 +30,7 @@ const struct wf_option cli_audit_verify_options[] = {
      "checkpoints from elsewhere: weft-router checkpoints, an "
      "older export"},
     {"bundle", WF_OPTION_TEXT, "FILE", "the trust bundle, instead of the identity's"},
-    {"json", WF_OPTION_FLAG, NULL, "JSON on stdout and nothing else there"},
+    CLI_JSON_ROW,
     {NULL, WF_OPTION_FLAG, NULL, NULL},
 };
 

@@ -8,7 +8,22 @@
 
 extern const struct wf_command cli_admin_commands[]; /* admin.c; ends with a NULL name */
 extern const struct wf_command cli_trust_commands[]; /* trust.c; ends with a NULL name */
-extern const struct wf_option cli_no_options[];
+
+/* Rows of options that many commands have. */
+#define CLI_JSON_ROW                                                                               \
+    {                                                                                              \
+        "json", WF_OPTION_FLAG, NULL, "JSON on stdout and nothing else there"                      \
+    }
+#define CLI_DRY_ROW                                                                                \
+    {                                                                                              \
+        "dry-run", WF_OPTION_FLAG, NULL, "changes nothing, and says what it would do"              \
+    }
+#define CLI_END_ROW                                                                                \
+    {                                                                                              \
+        NULL, WF_OPTION_FLAG, NULL, NULL                                                           \
+    }
+/* admin.c: no option; --json alone; --dry-run and --json. */
+extern const struct wf_option cli_no_options[], cli_json_only[], cli_act_only[];
 
 weft_err cli_enroll(const struct wf_call_line *line, wf_why *why);     /* identity.c */
 weft_err cli_renew(const struct wf_call_line *line, wf_why *why);      /* identity.c */
@@ -41,6 +56,12 @@ weft_err cli_run_gone(const struct wf_call_line *line, wf_why *why);
 /* "a,b" as a JSON list, the caller's; as selectors ("role:ci", "@name") when asked, else as roles.
  */
 json_t *cli_list_of(const char *text, bool selectors);
+/* The option's text under key of args; without the option nothing happens. */
+void cli_put_text(json_t *args, const struct wf_call_line *line, const char *option,
+                  const char *key);
+
+/* token.c */
+
 /* A token file must be writable before the controller makes what only its token can use. */
 weft_err cli_check_token_file(const char *file, wf_why *why);
 /* Writes the token under `key` of result to the file, or to stdout (file NULL), and says so. */

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 const struct wf_option cli_status_options[] = {
-    {"json", WF_OPTION_FLAG, NULL, "JSON on stdout and nothing else there"},
+    CLI_JSON_ROW,
     {"timeout", WF_OPTION_TEXT, "TIME", "for all probes together (10s)"},
     {NULL, WF_OPTION_FLAG, NULL, NULL},
 };

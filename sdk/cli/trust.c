@@ -9,14 +9,6 @@
 #define FILE_MAX 65536u
 #define CONDITIONS_MAX 8u
 
-static void put_text(json_t *args, const struct wf_call_line *line, const char *option,
-                     const char *key)
-{
-    const char *text = wf_line_text(line, option);
-    if (text != NULL)
-        json_object_set_new(args, key, json_string(text));
-}
-
 static void put_roles(json_t *args, const struct wf_call_line *line)
 {
     const char *text = wf_line_text(line, "roles");
@@ -100,7 +92,7 @@ static weft_err run_ca_add(const struct wf_call_line *line, wf_why *why)
     weft_err err = WEFT_OK;
     if (wf_line_text(line, "cert") == NULL)
         err = wf_fail(why, WEFT_EUSAGE, "--cert FILE is needed: the authority's certificate");
-    put_text(args, line, "name-template", "name_template");
+    cli_put_text(args, line, "name-template", "name_template");
     put_roles(args, line);
     if (err == WEFT_OK)
         err = put_file(args, line, "cert", "certificate", why);
@@ -192,10 +184,10 @@ static weft_err run_oidc_add(const struct wf_call_line *line, wf_why *why)
         err = wf_fail(why, WEFT_EUSAGE,
                       "--claim is needed, such as --claim 'repository == acme/shop': without one "
                       "any workload of that issuer could enroll");
-    put_text(args, line, "issuer", "issuer");
-    put_text(args, line, "audience", "audience");
-    put_text(args, line, "jwks-url", "jwks_url");
-    put_text(args, line, "name-template", "name_template");
+    cli_put_text(args, line, "issuer", "issuer");
+    cli_put_text(args, line, "audience", "audience");
+    cli_put_text(args, line, "jwks-url", "jwks_url");
+    cli_put_text(args, line, "name-template", "name_template");
     put_roles(args, line);
     json_object_set_new(args, "claims", claims);
     if (err == WEFT_OK)
@@ -214,43 +206,29 @@ static weft_err run_oidc_add(const struct wf_call_line *line, wf_why *why)
 
 /* ---- the table */
 
-#define JSON_ROW                                                                                   \
-    {                                                                                              \
-        "json", WF_OPTION_FLAG, NULL, "JSON on stdout and nothing else there"                      \
-    }
-#define END_ROW                                                                                    \
-    {                                                                                              \
-        NULL, WF_OPTION_FLAG, NULL, NULL                                                           \
-    }
 #define TOKEN_ROWS                                                                                 \
     {"token-out", WF_OPTION_TEXT, "FILE", "write the join token here instead of stdout"},          \
     {                                                                                              \
         "token-life", WF_OPTION_TEXT, "TIME", "how long the join token lasts (365d)"               \
     }
 
-#define DRY_ROW                                                                                    \
-    {                                                                                              \
-        "dry-run", WF_OPTION_FLAG, NULL, "changes nothing, and says what it would do"              \
-    }
-
-static const struct wf_option json_only[] = {JSON_ROW, END_ROW};
-static const struct wf_option act_only[] = {DRY_ROW, JSON_ROW, END_ROW};
-static const struct wf_option token_options[] = {TOKEN_ROWS, DRY_ROW, JSON_ROW, END_ROW};
+static const struct wf_option token_options[] = {TOKEN_ROWS, CLI_DRY_ROW, CLI_JSON_ROW,
+                                                 CLI_END_ROW};
 static const struct wf_option ca_add[] = {
     {"cert", WF_OPTION_TEXT, "FILE", "the authority's certificate in PEM"},
     {"auto", WF_OPTION_FLAG, NULL, "its certificates make identities by themselves"},
     {"name-template", WF_OPTION_TEXT, "TEXT",
      "with --auto: their names, {cn} unless said; {san.uri} {san.dns} {serial} {ca}"},
     {"roles", WF_OPTION_TEXT, "A,B", "with --auto: their role attributes"},
-    DRY_ROW,
-    JSON_ROW,
-    END_ROW};
+    CLI_DRY_ROW,
+    CLI_JSON_ROW,
+    CLI_END_ROW};
 static const struct wf_option ca_verify[] = {
     {"signature", WF_OPTION_TEXT, "FILE", "the signature of its key over the challenge"},
     {"key", WF_OPTION_TEXT, "FILE", "its private key in PEM: signs here, and stays here"},
-    DRY_ROW,
-    JSON_ROW,
-    END_ROW};
+    CLI_DRY_ROW,
+    CLI_JSON_ROW,
+    CLI_END_ROW};
 static const struct wf_option oidc_add[] = {
     {"issuer", WF_OPTION_TEXT, "URL", "the iss of its tokens, exactly"},
     {"audience", WF_OPTION_TEXT, "TEXT", "the aud of its tokens, exactly"},
@@ -265,30 +243,30 @@ static const struct wf_option oidc_add[] = {
      "their names, such as '{repository}:{run_id}'; {sub} unless said"},
     {"life", WF_OPTION_TEXT, "TIME", "how long such an identity lasts, 1m to 24h (15m)"},
     TOKEN_ROWS,
-    DRY_ROW,
-    JSON_ROW,
-    END_ROW};
+    CLI_DRY_ROW,
+    CLI_JSON_ROW,
+    CLI_END_ROW};
 
 const struct wf_command cli_trust_commands[] = {
     {"ca add", "NAME", "an authority of your own; it vouches for nobody until it is verified",
      "weft ca add corp --cert corp-ca.pem --auto --roles ci", ca_add, 1, 1, run_ca_add},
     {"ca verify", "NAME", "shows that you hold the authority's key",
      "weft ca verify corp --key corp-ca.key", ca_verify, 1, 1, run_ca_verify},
-    {"ca list", "", "all authorities", "weft ca list --json", json_only, 0, 0, cli_run_list},
-    {"ca show", "NAME", "one authority", NULL, json_only, 1, 1, cli_run_named},
+    {"ca list", "", "all authorities", "weft ca list --json", cli_json_only, 0, 0, cli_run_list},
+    {"ca show", "NAME", "one authority", NULL, cli_json_only, 1, 1, cli_run_named},
     {"ca token", "NAME", "the join token for its certificates: no secret, of any use",
      "weft ca token corp --token-out corp.jwt", token_options, 1, 1, run_join_token},
-    {"ca remove", "NAME", "its certificates enroll and renew nobody any more", NULL, act_only, 1, 1,
-     cli_run_gone},
+    {"ca remove", "NAME", "its certificates enroll and renew nobody any more", NULL, cli_act_only,
+     1, 1, cli_run_gone},
     {"oidc add", "NAME", "an issuer whose tokens enroll workloads, and its join token",
      "weft oidc add git --issuer https://git.example.com --audience weft "
      "--jwks-url https://git.example.com/keys --claim 'repository == acme/shop' --roles ci",
      oidc_add, 1, 1, run_oidc_add},
-    {"oidc list", "", "all issuers", "weft oidc list --json", json_only, 0, 0, cli_run_list},
-    {"oidc show", "NAME", "one issuer", NULL, json_only, 1, 1, cli_run_named},
+    {"oidc list", "", "all issuers", "weft oidc list --json", cli_json_only, 0, 0, cli_run_list},
+    {"oidc show", "NAME", "one issuer", NULL, cli_json_only, 1, 1, cli_run_named},
     {"oidc token", "NAME", "its join token again: no secret, of any use",
      "weft oidc token github --token-out github.jwt", token_options, 1, 1, run_join_token},
-    {"oidc remove", "NAME", "its tokens enroll nobody any more", NULL, act_only, 1, 1,
+    {"oidc remove", "NAME", "its tokens enroll nobody any more", NULL, cli_act_only, 1, 1,
      cli_run_gone},
     {NULL, NULL, NULL, NULL, NULL, 0, 0, NULL},
 };

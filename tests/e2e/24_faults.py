@@ -7,6 +7,7 @@ WEFT_KILLS says how often it is killed (or WEFT_FULL=1: 200; else 4).
 import contextlib
 import os
 import random
+import re
 import sqlite3
 import threading
 import time
@@ -68,7 +69,7 @@ def _(f):
         def write(who, kill=kill, stop=stop):
             number = 0
             while not stop.is_set():
-                if who == 0 and number % 4 == 3:
+                if who == 0 and number % 3 == 1:
                     f.enroll_one(f"i{kill}-{number}")
                 else:
                     f.create(f"s{kill}-{who}-{number}")
@@ -129,6 +130,39 @@ def _(f):
 @step("a disk that became read-only: the same")
 def _(f):
     fails(f, "readonly", "")
+
+
+@step("it doesn't start on a disk that can't be written, and says why in one line")
+def _(f):
+    f.controller.stop()
+    for word in ("readonly", "full", "fsync"):
+        f.write("fault", word)
+        done = f.run("weft-controller", "run", "--home", f.path("controller"), env=f.disk, timeout=20)
+        check(done.code == FAILED, done)
+        lines = [line for line in done.err.splitlines() if " info " not in line]
+        check(len(lines) == 1 and lines[0].startswith("weft-controller: run: "), done)
+        saw(lines[0])
+    os.remove(f.path("fault"))
+    f.sound()
+    f.disk = {}
+    f.start_controller()
+    f.whole()
+
+
+@step("after all of that the audit log is one log, from its first entry")
+def _(f):
+    check(f.create("the-last").code == OK, "a write")
+    f.controller.stop()
+    f.sound()
+    done = f.must("weft-controller", "audit-verify", "--home", f.path("controller"))
+    with contextlib.closing(sqlite3.connect(f.path("controller", "weft.db"))) as store:
+        events = store.execute("SELECT count(*) FROM audit").fetchone()[0]
+    said = re.search(r"(\d+) entries", done.out)
+    check(said and int(said[1]) == events, events, done)
+    # Each acknowledged act has its entry, and so has each start: one a kill at least.
+    check(events > len(f.acknowledged) + 2 * len(f.enrolled) + KILLS, events, "entries are too few")
+    saw(f"{events} events:", done.out.strip().splitlines()[-1])
+    f.start_controller()
 
 
 main(Stage)

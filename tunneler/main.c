@@ -25,6 +25,9 @@ struct program {
     const char *path;      /* borrowed: of the file, NULL when rules were typed */
     uint64_t drain_left_ms;
     bool leaving;
+    bool was_in;     /* the controller or a router let us in */
+    weft_err failed; /* why we leave unasked; WEFT_OK: we don't */
+    wf_why why;
 };
 
 /* ---- the rules in force */
@@ -144,10 +147,26 @@ static const struct wf_daemon_handler daemon_handler = {on_stop, on_reload};
 
 /* ---- what it shows */
 
+/* Who was never let in has nothing to wait for that its supervisor can't wait for. */
+static void give_up(struct program *p, const struct weft_event *event)
+{
+    p->leaving = true;
+    p->failed = wf_fail(&p->why, WEFT_EREVOKED,
+                        "%s: an administrator can let it back in: weft identity enable, or reissue",
+                        event->text);
+    p->drain_left_ms = 0;
+    uv_timer_start(&p->drain, on_drain, 0, 0); /* not from inside the library's call */
+}
+
 /* The library logs what goes wrong by itself; what is there is for us to say. */
 static void on_event(void *arg, const struct weft_event *event)
 {
     struct program *p = arg;
+    if (event->kind == WEFT_EVENT_REVOKED && !p->was_in) {
+        if (!p->leaving)
+            give_up(p, event);
+        return;
+    }
     if (event->kind == WEFT_EVENT_REVOKED) {
         if (!p->t.is_revoked)
             wf_log_error("%s: an administrator can let it back in: weft identity enable",
@@ -155,6 +174,8 @@ static void on_event(void *arg, const struct weft_event *event)
         p->t.is_revoked = true;
         return;
     }
+    if (event->kind == WEFT_EVENT_CONTROLLER_UP || event->kind == WEFT_EVENT_ROUTER_UP)
+        p->was_in = true;
     if (event->kind == WEFT_EVENT_CONTROLLER_UP)
         p->t.is_revoked = false; /* it lets no disabled one in */
     if (event->kind == WEFT_EVENT_CONTROLLER_UP)
@@ -257,6 +278,10 @@ static weft_err serve(struct program *p, const char *identity, const char *metri
     else
         wf_daemon_ready(p->daemon, "carrying");
     uv_run(&p->loop, UV_RUN_DEFAULT);
+    if (err == WEFT_OK && p->failed != WEFT_OK) {
+        err = p->failed;
+        *why = p->why;
+    }
     return err;
 }
 

@@ -3,11 +3,12 @@
 
 import json
 import os
+import shutil
 import socket
 import threading
 import time
 
-from e2e import CREDENTIAL, OK, POLICY, UNREACHABLE, Fabric, Tcp, check, main, saw, step, until
+from e2e import CREDENTIAL, OK, POLICY, UNREACHABLE, Fabric, Tcp, check, fetch, free_port, main, metrics, saw, step, until
 
 LIMIT = 5  # seconds from the order to the cut
 
@@ -269,6 +270,85 @@ def _(f):
         f.admin(*give)
         saw(f"{' '.join(give)}: hosted again after {f.again('ann', 12):.2f} s, in the same process")
         check(f.tunneler.running(), "the tunneler ended:", f.tunneler.said())
+
+
+def refused_everywhere(f, who, file):
+    """Renewing, dialing, hosting and administering with this file: each ends with 5, and says why in one line."""
+    for words in (
+        ("weft", "renew", "--identity", file),
+        ("weft", "renew", "--new-key", "--identity", file),
+        ("weft", "dial", "pipe", "--identity", file, "--timeout", "5s"),
+        ("weft-tunneler", "host", f"pipe=127.0.0.1:{f.server.port}", "--identity", file),
+        ("weft", "identity", "list", "--identity", file),
+        ("weft", "service", "create", f"by-{who}", "--identity", file),
+    ):
+        done = f.run(*words, timeout=20)
+        check(done.code == CREDENTIAL, who, done)
+        check(done.error.startswith(f"{words[0]}: "), done)
+        saw(done.error)
+    check(f"by-{who}" not in f.admin("service", "list", "--json").out, "it made a service")
+
+
+@step("who is revoked may not renew, dial, host or administer: exit status 5 for each")
+def _(f):
+    f.admin("identity", "create", "max", "--token-out", f.path("max.jwt"))
+    file = f.enroll(f.path("max.jwt"))
+    for role in ("dial", "bind"):
+        f.admin("allow", "max", role, "pipe")
+    f.admin("admin", "add", "max")
+    f.must("weft", "identity", "list", "--identity", file)
+    f.must("weft", "renew", "--identity", file)
+    f.again("max")
+    f.admin("identity", "disable", "max")
+    refused_everywhere(f, "max", file)
+    f.admin("identity", "enable", "max")
+    f.must("weft", "identity", "list", "--identity", file)
+    f.again("max")
+
+
+@step("a stolen key: once the owner has enrolled anew, the old file is worth nothing anywhere")
+def _(f):
+    stolen = f.path("stolen.json")
+    shutil.copy(f.path("max.json"), stolen)
+    f.admin("identity", "reissue", "max", "--token-out", f.path("max2.jwt"))
+    file = f.enroll(f.path("max2.jwt"))
+    refused_everywhere(f, "thief", stolen)
+    f.must("weft", "identity", "list", "--identity", file)
+    f.must("weft", "renew", "--identity", file)
+    shutil.copy(file, f.path("max.json"))
+    f.again("max")
+
+
+@step("a router is expelled: its edges move, it links with nobody, and nobody dials through it")
+def _(f):
+    numbers = free_port()
+    r2 = f.add_router("r2", "--metrics", f"127.0.0.1:{numbers}")
+    seen = lambda: metrics(numbers)  # noqa: E731
+    until("the link, and the host's bind", lambda: seen()["weft_router_routers"] == 1 and seen()['weft_router_terminators{at="here"}'] >= 1, 20)
+    f.admin("router", "disable", "r2")
+    figures = until("its edges and links to go", lambda: (now := seen())["weft_router_edges"] == 0 and now["weft_router_routers"] == 0 and now, 5)
+    saw("edges, routers:", figures["weft_router_edges"], figures["weft_router_routers"])
+    opened = figures['weft_router_setups_total{result="opened"}']
+    for _ in range(3):
+        done = f.dial("max")
+        check(done.code == OK, done)  # through r1
+    check(f.tunneler.running() and f.routers["r1"].running(), "the others ended")
+    r2.stop()
+    again = f.start("r2-again", "weft-router", "run", "--home", f.path("r2"), "--metrics", f"127.0.0.1:{numbers}")
+    time.sleep(2)
+    if again.running():
+        now = seen()
+        check(now["weft_router_edges"] == 0 and now["weft_router_routers"] == 0, now)
+        check(now['weft_router_setups_total{result="opened"}'] == 0, now)
+        status, words = fetch(numbers, "/readyz")
+        saw("its /readyz:", status, words.strip())
+        check(again.stop() == 0, "its end")
+    else:
+        check(again.popen.returncode == CREDENTIAL, again.popen.returncode, again.said())
+    saw(again.said().strip().splitlines()[-1][25:])
+    done = f.run("weft", "dial", "pipe", "--identity", f.path("max.json"), "--timeout", "5s")
+    check(done.code == OK and opened == figures['weft_router_setups_total{result="opened"}'], done)
+    f.admin("router", "enable", "r2")
 
 
 @step("the service deleted: cut; a new one of its name is another one")

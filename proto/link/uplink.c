@@ -9,7 +9,7 @@
  *   isn't stormed.
  * - Calls made while it is down wait for `up`, each with its own deadline,
  *   and at most WF_CALLS_PER_LINK of them. One that waited in vain ends with
- *   the reason why the last attempt failed.
+ *   the reason why the last attempt failed. Who hears that we are revoked waits no longer.
  * - Closed at any point: the link closes first, waiting calls end with
  *   WEFT_ECANCELED, then `closed` comes, later.
  */
@@ -101,7 +101,9 @@ static void on_call_overdue(wf_alarm *alarm, uint64_t now)
     if (uplink->down == WEFT_OK)
         (void)wf_fail(&why, WEFT_ETIMEDOUT, "not connected in time");
     else
-        (void)wf_fail(&why, uplink->down, "not connected in time: %s", uplink->down_why.text);
+        (void)wf_fail(&why, uplink->down, "%s: %s",
+                      uplink->down == WEFT_EREVOKED ? "not let in" : "not connected in time",
+                      uplink->down_why.text);
     call_finish(call, uplink->down != WEFT_OK ? uplink->down : WEFT_ETIMEDOUT, why.text);
 }
 
@@ -120,6 +122,15 @@ static void calls_go(wf_uplink *uplink)
             return; /* lost meanwhile: they wait on */
         call_finish(call, err, weft_err_sentence((int)err));
     }
+}
+
+/* No later attempt will be let in: each call ends at once, from the loop. */
+static void calls_hurry(wf_uplink *uplink)
+{
+    uint64_t now = wf_net_now();
+
+    for (wf_node *n = uplink->calls.next; n != &uplink->calls; n = n->next)
+        wf_alarm_set(uplink->net, &wf_container_of(n, struct waiting_call, node)->alarm, now);
 }
 
 static void calls_fail(wf_uplink *uplink, weft_err err, const char *reason)
@@ -212,6 +223,8 @@ static void went_down(wf_uplink *uplink, weft_err err, const wf_why *why)
     uplink->down = err == WEFT_EEOF ? WEFT_EUNREACHABLE : err; /* a peer that left isn't there */
     (void)wf_fail(&uplink->down_why, err, "%s",
                   why != NULL && why->text[0] != '\0' ? why->text : weft_err_sentence((int)err));
+    if (err == WEFT_EREVOKED)
+        calls_hurry(uplink);
     uint64_t delay = retry_delay(uplink);
     move(uplink, UPLINK_DOWN);
     schedule(uplink, delay);

@@ -328,7 +328,6 @@ def _(f):
     f.admin("router", "disable", "r2")
     figures = until("its edges and links to go", lambda: (now := seen())["weft_router_edges"] == 0 and now["weft_router_routers"] == 0 and now, 5)
     saw("edges, routers:", figures["weft_router_edges"], figures["weft_router_routers"])
-    opened = figures['weft_router_setups_total{result="opened"}']
     for _ in range(3):
         done = f.dial("max")
         check(done.code == OK, done)  # through r1
@@ -347,7 +346,7 @@ def _(f):
         check(again.popen.returncode == CREDENTIAL, again.popen.returncode, again.said())
     saw(again.said().strip().splitlines()[-1][25:])
     done = f.run("weft", "dial", "pipe", "--identity", f.path("max.json"), "--timeout", "5s")
-    check(done.code == OK and opened == figures['weft_router_setups_total{result="opened"}'], done)
+    check(done.code == OK, done)
     f.admin("router", "enable", "r2")
 
 

@@ -49,6 +49,9 @@ weft_err op_admin_add(struct call *call, struct args *args)
     rights_text(rights, text, sizeof text);
     wf_fail(&call->what, WEFT_OK, "%s: %s", node.name, text);
     err = store_admin_put(call->c->home.store, &node.id, rights);
+    /* Whoever had it reissued before holds a token that would take over these rights. */
+    if (err == WEFT_OK && node.enrolled)
+        err = store_token_void(call->c->home.store, &node.id);
     if (err == WEFT_OK)
         err = is_full_one_left(call, &node);
     return err == WEFT_OK ? view_answer(call, view_admin(&node, rights)) : err;

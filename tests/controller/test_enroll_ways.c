@@ -215,12 +215,25 @@ static void a_token_of_one_method_takes_no_other_proof(void **state)
     desk_do(&d, "ca.remove", "{\"name\":\"only\"}");
 }
 
+static void a_dry_run_hands_out_no_join_token(void **state)
+{
+    (void)state;
+    add_authority("dry");
+    assert_int_equal(show_key("dry", ca_key), WEFT_OK);
+    desk_do(&d, "ca.token", "{\"name\":\"dry\",\"dry_run\":true}");
+    assert_null(desk_text(&d, "token"));
+    desk_do(&d, "ca.token", "{\"name\":\"dry\"}");
+    assert_non_null(desk_text(&d, "token"));
+    desk_do(&d, "ca.remove", "{\"name\":\"dry\"}");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_authority_vouches_only_between_verify_and_remove),
         cmocka_unit_test(a_foreign_proof_is_for_one_channel_token_and_key),
         cmocka_unit_test(a_token_of_one_method_takes_no_other_proof),
+        cmocka_unit_test(a_dry_run_hands_out_no_join_token),
     };
     return cmocka_run_group_tests(tests, open_authority_and_desk, close_authority_and_desk);
 }

@@ -112,6 +112,22 @@ static void the_last_one_with_full_rights_keeps_them(void **state)
     desk_do(&d, "admin.remove", "{\"identity\":\"helper\"}");
 }
 
+static void a_token_from_before_takes_over_no_administrator(void **state)
+{
+    struct node rose = {NULL}, taker = {NULL};
+    char token[WF_TOKEN_MAX];
+
+    (void)state;
+    desk_identity(&d, "rose", "[]", &rose);
+    desk_do(&d, "identity.reissue", "{\"name\":\"rose\"}");
+    snprintf(token, sizeof token, "%s", desk_text(&d, "token"));
+    desk_do(&d, "admin.add", "{\"identity\":\"rose\"}");
+    assert_int_equal(desk_enroll(&d, token, &taker), WEFT_ECREDENTIAL);
+    desk_do(&d, "admin.remove", "{\"identity\":\"rose\"}");
+    node_fini(&taker);
+    node_fini(&rose);
+}
+
 /* ---- whatever a delegate tries */
 
 static const char *const targets[] = {"admin", "strong", "mid", "weak", "plain", "delegate"};
@@ -275,6 +291,7 @@ int main(void)
         cmocka_unit_test(every_row_asks_for_its_own_rights),
         cmocka_unit_test(a_reader_sees_no_token_and_changes_nothing),
         cmocka_unit_test(the_last_one_with_full_rights_keeps_them),
+        cmocka_unit_test(a_token_from_before_takes_over_no_administrator),
         cmocka_unit_test(no_delegate_comes_to_more_than_it_was_given),
     };
 

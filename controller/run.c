@@ -351,6 +351,12 @@ static void on_settled(uv_timer_t *timer)
                      why.text[0] != '\0' ? why.text : weft_err_sentence(err));
         return;
     }
+    /* Now, as an answer to what they are told must not carry a checkpoint from before this turn. */
+    err = controller_end_turn_signed(&p->c, &why);
+    if (err != WEFT_OK) {
+        wf_log_error("the rotation can't be made durable: %s", why.text);
+        return; /* the turn's own end says it again, and stops us */
+    }
     wf_log_info("the new authorities and keys are in use");
     for (wf_node *n = p->c.peers.next; n != &p->c.peers; n = n->next)
         wf_container_of(n, struct peer, node)->is_told = false;

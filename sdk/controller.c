@@ -74,12 +74,13 @@ static void cut_sessions(weft_endpoint *e, const Weft__Wire__Notice *notice)
 /*
  * What we hold or lack may be another now. Many were told at once, so we ask by chance within a
  * moment; what is withdrawn doesn't wait, for floors say it. What nobody uses can wait until it
- * is wanted.
+ * is wanted, unless the policy key was changed: it must not end with the older one.
  */
 static void fetch_later(weft_endpoint *e)
 {
     if (e->state != WF_ENDPOINT_OPEN || e->controller.due != 0 ||
-        (wf_list_is_empty(&e->listeners) && wf_list_is_empty(&e->streams)))
+        (wf_list_is_empty(&e->listeners) && wf_list_is_empty(&e->streams) &&
+         !wf_grants_are_outdated(&e->grants)))
         return;
     wf_id chance = wf_id_random();
     uint64_t part = (uint64_t)chance.b[0] << 8 | chance.b[1];

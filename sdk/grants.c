@@ -276,6 +276,21 @@ void wf_grants_recheck(struct wf_grants *g, uint64_t now)
     g->router_count = kept;
 }
 
+bool wf_grants_are_outdated(const struct wf_grants *g)
+{
+    wf_span newest;
+    pki_pin pin;
+    if (pki_trust_policy_keys(g->trust, &newest, 1) == 0)
+        return false;
+    pki_pin_of_spki(newest, &pin);
+    for (wf_node *n = g->list.next; n != &g->list; n = n->next) {
+        const Weft__Wire__Signed *record = wf_container_of(n, struct wf_grant, node)->record;
+        if (!wf_span_equal(wf_pb_span(record->signer), wf_span_of(pin.b, sizeof pin.b)))
+            return true;
+    }
+    return false;
+}
+
 void wf_grants_sweep(struct wf_grants *g, uint64_t now)
 {
     wf_node *next;

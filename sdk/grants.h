@@ -66,6 +66,8 @@ const struct wf_grant *wf_grants_find_id(const struct wf_grants *grants, const w
 size_t wf_grants_good(const struct wf_grants *grants, Weft__Wire__Role role, uint64_t now);
 /* The trust bundle changed: forgets what its keys don't sign any more. */
 void wf_grants_recheck(struct wf_grants *grants, uint64_t now);
+/* Whether a grant is kept that another than the newest policy key has signed. */
+bool wf_grants_are_outdated(const struct wf_grants *grants);
 /* Forgets what is expired or below its floor. */
 void wf_grants_sweep(struct wf_grants *grants, uint64_t now);
 /* Whether its record still counts: neither expired nor revoked. */

@@ -63,6 +63,13 @@ static void refresh_grants(weft_endpoint *e, uint64_t now)
     }
 }
 
+/* The next look is no later than the certificate's renewal. */
+static void look_by(weft_endpoint *e, uint64_t now, uint64_t mono)
+{
+    if (e->renewal == NULL && e->renew_at < now + WF_HOUSE_MS)
+        wf_house_by(e, e->renew_at > now ? mono + (e->renew_at - now) + 1 : mono + 1);
+}
+
 static bool has_work(const weft_endpoint *e)
 {
     return !wf_list_is_empty(&e->streams) || !wf_list_is_empty(&e->listeners) ||
@@ -109,6 +116,7 @@ void wf_house_look(void *arg)
     if (has_work(e))
         wf_endpoint_watch(e);
     wf_house_by(e, next < fetch ? next : fetch);
+    look_by(e, now, mono);
 }
 
 void wf_house_changed(struct wf_job *changed)
@@ -131,4 +139,5 @@ void wf_house_changed(struct wf_job *changed)
     if (e->grants.dirty)
         start_house(e, SAVE_MS);
     wf_house_by(e, next < fetch ? next : fetch);
+    look_by(e, now, mono);
 }

@@ -380,8 +380,7 @@ void wf_renewal_told(weft_endpoint *e, uint64_t spread_ms)
         e->renew_at = at;
     e->renew_told = true;
     wf_endpoint_watch(e);
-    if (spread_ms * part / 65536 < WF_HOUSE_MS)
-        wf_timer_start(e->house, spread_ms * part / 65536 + 1);
+    wf_house_by(e, wf_now_mono_ms() + spread_ms * part / 65536 + 1);
 }
 
 void wf_renewal_look(weft_endpoint *e, uint64_t now)

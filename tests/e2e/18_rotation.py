@@ -136,7 +136,7 @@ def _(fabric):
         check(fabric.weft("renew", "--identity", identity).code == OK, identity)
     check(fabric.rotate("--finish", "--force").code == OK, "finish the root")
     fine(fabric, "under the new root alone")
-    status = json.loads(fabric.rotate("--status").out)
+    status = fabric.status()
     check(status["bundle_version"] == 5 and not status["unfinished"], status)
 
 
@@ -153,7 +153,7 @@ def _(fabric):
     answer = fabric.rotate("--what", "policy,identities")
     check(answer.code == OK, answer)
     fabric.start_controller()
-    until("a dial", lambda: fabric.dials().code == OK, 40, 0.5)
+    fabric.all_follow("early")
     fine(fabric, "after an offline rotation")
 
 

@@ -61,6 +61,7 @@
 static const struct api_route table[] = {
     {.method = "GET", .path = "/v1/openapi.json"},
     LOOK("/v1/status", "status", NULL),
+    LOOK("/v1/rotation", "rotation.status", NULL),
     DO("/v1/login", "login"),
     THINGS("/v1/identities", "identity", "role state"),
     MAKE("/v1/identities", "identity"),

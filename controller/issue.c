@@ -31,7 +31,7 @@ weft_err issue_leaf(const struct home *home, const struct store_node *node, wf_s
         .name = node->name,
         .spki = spki,
         .not_before = now > WF_CLOCK_TOLERANCE_MS ? now - WF_CLOCK_TOLERANCE_MS : 0,
-        .not_after = now + WF_LEAF_LIFE_MS,
+        .not_after = now + (node->life != 0 ? node->life : WF_LEAF_LIFE_MS),
     };
     uint64_t from, until;
 

@@ -120,6 +120,23 @@ weft_err node_token(struct call *call, const struct store_node *node, uint64_t t
     return err;
 }
 
+weft_err node_args_life(struct args *args, uint64_t *out)
+{
+    return args_number(args, "life_s", 0, WF_LEAF_LIFE_MIN_MS / 1000, WF_LEAF_LIFE_MAX_MS / 1000,
+                       out);
+}
+
+weft_err node_set_life(struct call *call, struct store_node *node, uint64_t life_s)
+{
+    struct store_follow row;
+    weft_err err = store_follow_get(call->c->home.store, &node->id, &row);
+
+    if (err != WEFT_OK)
+        return err;
+    row.life = node->life = life_s * 1000;
+    return store_follow_put(call->c->home.store, &row);
+}
+
 weft_err node_create(struct call *call, struct store_node *node, uint64_t token_life_s,
                      json_t **token)
 {

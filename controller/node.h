@@ -40,4 +40,12 @@ weft_err node_enable(struct call *call, struct store_node *node);
 /* Deletes: a cut floor, its links are closed, its name rests as long as its certificate lives. */
 weft_err node_delete(struct call *call, const struct store_node *node);
 
+/*
+ * Argument "life_s": seconds that a certificate lasts, WF_LEAF_LIFE_MIN_MS to
+ * WF_LEAF_LIFE_MAX_MS; *out is 0 where it isn't given. WEFT_EINVAL: outside.
+ */
+weft_err node_args_life(struct args *args, uint64_t *out);
+/* Certificates of the node last so long from its next one on. The node is in the store. */
+weft_err node_set_life(struct call *call, struct store_node *node, uint64_t life_s);
+
 #endif

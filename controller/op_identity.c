@@ -12,7 +12,7 @@ weft_err op_identity_create(struct call *call, struct args *args)
     json_t *token = NULL, *object;
     char enroll[16], ca_name[WF_NAME_MAX + 1];
     struct store_ca ca;
-    uint64_t life = 0;
+    uint64_t life = 0, leaf_life = 0;
     weft_err err = args_name(args, "name", true, node.name);
 
     if (err == WEFT_OK)
@@ -23,6 +23,8 @@ weft_err op_identity_create(struct call *call, struct args *args)
         err = args_name(args, "ca", false, ca_name);
     if (err == WEFT_OK)
         err = args_number(args, "token_life_s", NODE_TOKEN_LIFE_S, 1, NODE_TOKEN_LIFE_MAX_S, &life);
+    if (err == WEFT_OK)
+        err = node_args_life(args, &leaf_life);
     if (err == WEFT_OK)
         err = args_end(args);
     if (err != WEFT_OK)
@@ -48,6 +50,8 @@ weft_err op_identity_create(struct call *call, struct args *args)
         err = ca_find_verified(call, ca_name, &ca);
     if (err == WEFT_OK)
         err = node_create(call, &node, life, &token);
+    if (err == WEFT_OK && leaf_life != 0)
+        err = node_set_life(call, &node, leaf_life);
     if (err == WEFT_OK && node.enroll == PKI_ENROLL_OTTCA) {
         const struct store_federated row = {.node = node.id, .authority = ca.id};
 
@@ -114,6 +118,7 @@ weft_err op_identity_update(struct call *call, struct args *args)
     struct store_node node;
     struct store_roles roles;
     char new_name[WF_NAME_MAX + 1];
+    uint64_t leaf_life = 0;
     bool has_roles;
     weft_err err = node_find(call, args, PKI_IDENTITY, &node);
 
@@ -124,11 +129,14 @@ weft_err op_identity_update(struct call *call, struct args *args)
     if (err == WEFT_OK)
         err = args_name(args, "new_name", false, new_name);
     if (err == WEFT_OK)
+        err = node_args_life(args, &leaf_life);
+    if (err == WEFT_OK)
         err = args_end(args);
     if (err != WEFT_OK)
         return err;
-    if (!has_roles && new_name[0] == '\0')
-        return wf_fail(&call->why, WEFT_EINVAL, "nothing to change: give 'roles' or 'new_name'");
+    if (!has_roles && new_name[0] == '\0' && leaf_life == 0)
+        return wf_fail(&call->why, WEFT_EINVAL,
+                       "nothing to change: give 'roles', 'life_s' or 'new_name'");
     if (new_name[0] != '\0' && strcmp(new_name, node.name) != 0) {
         err = node_name_is_free(call, PKI_IDENTITY, new_name);
         if (err == WEFT_OK && node.enrolled && node.expires > call->now)
@@ -139,6 +147,8 @@ weft_err op_identity_update(struct call *call, struct args *args)
         node.roles = roles;
     if (err == WEFT_OK)
         err = store_node_put(s, &node);
+    if (err == WEFT_OK && leaf_life != 0)
+        err = node_set_life(call, &node, leaf_life);
     if (err == WEFT_OK)
         err = call_changed(call, CATALOG_IDENTITY, &node.id);
     if (err == WEFT_OK && has_roles)

@@ -19,17 +19,21 @@ weft_err op_router_create(struct call *call, struct args *args)
 {
     struct store_node node = {.kind = PKI_ROUTER};
     json_t *token = NULL;
-    uint64_t life = 0;
+    uint64_t life = 0, leaf_life = 0;
     weft_err err = args_name(args, "name", true, node.name);
 
     if (err == WEFT_OK)
         err = args_number(args, "token_life_s", NODE_TOKEN_LIFE_S, 1, NODE_TOKEN_LIFE_MAX_S, &life);
+    if (err == WEFT_OK)
+        err = node_args_life(args, &leaf_life);
     if (err == WEFT_OK)
         err = args_end(args);
     if (err != WEFT_OK)
         return err;
     wf_fail(&call->what, WEFT_OK, "%s", node.name);
     err = node_create(call, &node, life, &token);
+    if (err == WEFT_OK && leaf_life != 0)
+        err = node_set_life(call, &node, leaf_life);
     if (err != WEFT_OK) {
         json_decref(token);
         return err;

@@ -70,9 +70,10 @@ struct store_node {
     bool disabled;
     enum pki_enroll_method enroll;
     uint64_t created;
-    bool enrolled;                          /* the two below are meant */
-    pki_pin pin;                            /* of the current certificate's key */
-    uint64_t expires;                       /* its end */
+    bool enrolled;    /* the two below are meant */
+    pki_pin pin;      /* of the current certificate's key */
+    uint64_t expires; /* its end */
+    uint64_t life;    /* ms, of its certificates; 0: WF_LEAF_LIFE_MS; written by store_follow_put */
     struct store_roles roles;               /* identities */
     wf_address addresses[WF_ADDRESSES_MAX]; /* routers */
     size_t address_count;

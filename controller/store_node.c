@@ -8,7 +8,8 @@
 #define COLUMNS                                                                                    \
     "SELECT n.id, n.kind, n.name, n.disabled, n.enroll, n.created, n.pin, n.expires, n.addresses," \
     " n.member_expires,"                                                                           \
-    " (SELECT group_concat(role, ' ') FROM node_role WHERE node = n.id) FROM node AS n "
+    " (SELECT group_concat(role, ' ') FROM node_role WHERE node = n.id),"                          \
+    " (SELECT life FROM follow WHERE node = n.id) FROM node AS n "
 
 #define ROLES_TEXT (POLICY_ROLES_MAX * (WF_NAME_MAX + 1))
 #define ADDRESSES_TEXT (WF_ADDRESSES_MAX * WF_ADDRESS_TEXT)
@@ -43,6 +44,7 @@ static bool read_node(struct sqlite3_stmt *st, struct store_node *node)
     node->enrolled = !store_is_null(st, 6);
     node->expires = store_u64(st, 7);
     node->member_expires = store_u64(st, 9);
+    node->life = store_is_null(st, 11) ? 0 : store_u64(st, 11);
     return store_get_id(st, 0, &node->id) && store_get_text(st, 2, node->name, sizeof node->name) &&
            (!node->enrolled || store_get_bytes(st, 6, node->pin.b, sizeof node->pin.b)) &&
            store_get_text(st, 8, addresses, sizeof addresses) && addresses_split(addresses, node) &&

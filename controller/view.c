@@ -47,12 +47,17 @@ static const char *method_of(enum pki_enroll_method method)
                                        : "ott";
 }
 
+static json_int_t life_of(const struct store_node *node)
+{
+    return (json_int_t)((node->life != 0 ? node->life : WF_LEAF_LIFE_MS) / 1000);
+}
+
 json_t *view_identity(const struct store_node *node)
 {
-    return json_pack("{so ss so ss ss so so}", "id", id_of(&node->id), "name", node->name, "roles",
-                     attributes_of(&node->roles), "enroll", method_of(node->enroll), "state",
-                     state_of(node), "created", time_of(node->created), "expires",
-                     time_of(node->enrolled ? node->expires : 0));
+    return json_pack("{so ss so ss ss so so sI}", "id", id_of(&node->id), "name", node->name,
+                     "roles", attributes_of(&node->roles), "enroll", method_of(node->enroll),
+                     "state", state_of(node), "created", time_of(node->created), "expires",
+                     time_of(node->enrolled ? node->expires : 0), "life_s", life_of(node));
 }
 
 /* Limits that are set, as service.* takes them. */
@@ -203,10 +208,11 @@ json_t *view_router(const struct controller *c, const struct store_node *node)
 
     for (size_t i = 0; i < node->address_count; i++)
         json_array_append_new(addresses, json_string(wf_address_text(&node->addresses[i], text)));
-    return json_pack("{so ss ss so sb so so}", "id", id_of(&node->id), "name", node->name, "state",
-                     state_of(node), "addresses", addresses, "online",
+    return json_pack("{so ss ss so sb so so sI}", "id", id_of(&node->id), "name", node->name,
+                     "state", state_of(node), "addresses", addresses, "online",
                      peer_is_online(c, PKI_ROUTER, &node->id), "created", time_of(node->created),
-                     "expires", time_of(node->enrolled ? node->expires : 0));
+                     "expires", time_of(node->enrolled ? node->expires : 0), "life_s",
+                     life_of(node));
 }
 
 json_t *view_admin(const struct store_node *node, unsigned rights)

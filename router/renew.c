@@ -7,8 +7,8 @@
  * then it replaces the old one, in memory and in the identity file.
  *
  * Failure modes: the controller is away, refuses, or the probe fails: the old
- * one goes on, and it is tried again in an hour. A certificate that had expired
- * while the router was down is main.c's business, before it starts.
+ * one goes on, and it is tried again in an hour, or a twentieth of its life. A certificate that had
+ * expired while the router was down is main.c's business, before it starts.
  */
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #define RETRY_MS 3600000u
+#define RETRY_MIN_MS 5000u
 
 struct renewal {
     struct router *router; /* borrowed: outlives us */
@@ -62,9 +63,14 @@ static void finish(struct renewal *renewal)
 static void fail(struct renewal *renewal, const char *reason)
 {
     struct router *router = renewal->router;
+    uint64_t begin, end, wait;
 
-    wf_log_warn("the certificate is not renewed: %s; again in an hour", reason);
-    router->renew_again = wf_now_wall_ms() + RETRY_MS;
+    pki_chain_validity(router->identity.chain, &begin, &end);
+    wait = (end - begin) / 20; /* of a short life */
+    wait = wait > RETRY_MS ? RETRY_MS : wait < RETRY_MIN_MS ? RETRY_MIN_MS : wait;
+    wf_log_warn("the certificate is not renewed: %s; again in %llu s", reason,
+                (unsigned long long)(wait / 1000));
+    router->renew_again = wf_now_wall_ms() + wait;
     router_sweep_by(router, router->renew_again);
     finish(renewal);
 }

@@ -9,6 +9,7 @@
 #include "sdk/stream.h"
 
 #define SAVE_MS 200u
+#define DAY_MS 86400000u
 #define LOOK_MIN_MS 100u /* between two looks, however many rules are due */
 
 static void start_house(weft_endpoint *e, uint64_t ms)
@@ -66,7 +67,10 @@ static void refresh_grants(weft_endpoint *e, uint64_t now)
 /* The next look is no later than the certificate's renewal. */
 static void look_by(weft_endpoint *e, uint64_t now, uint64_t mono)
 {
-    if (e->renewal == NULL && e->renew_at < now + WF_HOUSE_MS)
+    if (e->state == WF_ENDPOINT_OPEN && e->renewal == NULL && !wf_timer_is_on(e->house) &&
+        e->renew_at < now + DAY_MS) /* nothing else wakes it, and it must not expire asleep */
+        start_house(e, e->renew_at > now ? e->renew_at - now + 1 : LOOK_MIN_MS);
+    else if (e->renewal == NULL && e->renew_at < now + WF_HOUSE_MS)
         wf_house_by(e, e->renew_at > now ? mono + (e->renew_at - now) + 1 : mono + 1);
 }
 
@@ -90,8 +94,7 @@ void wf_house_save(weft_endpoint *e)
 
 void wf_endpoint_watch(weft_endpoint *e)
 {
-    if (e->state == WF_ENDPOINT_OPEN && !wf_timer_is_on(e->house))
-        start_house(e, e->grants.dirty ? SAVE_MS : WF_HOUSE_MS);
+    wf_house_by(e, wf_now_mono_ms() + (e->grants.dirty ? SAVE_MS : WF_HOUSE_MS));
 }
 
 void wf_house_look(void *arg)

@@ -6,7 +6,7 @@
  * the old one, in memory and in the identity file.
  *
  * - Somebody else has renewed the file meanwhile: that certificate is taken.
- * - Asking or the canary fails: tried again RETRY_MS later; the old one goes on.
+ * - Asking or the canary fails: tried again retry_ms later; the old one goes on.
  * - The controller refuses (an identity by OIDC isn't renewed): said once.
  * - The identity can't be written (it came as text): renewed in memory, in its
  *   last days, with a warning.
@@ -25,8 +25,16 @@
 #include <uv.h>
 
 #define RETRY_MS 3600000u
+#define RETRY_MIN_MS 5000u
 #define LAST_DAYS_MS (7ull * 86400000ull)
 #define WORKER_TIMEOUT_MS 10000u
+
+/* An hour; of a short life a twentieth. */
+static uint64_t retry_ms(const weft_endpoint *e)
+{
+    uint64_t part = (e->self.not_after - e->self.not_before) / 20;
+    return part > RETRY_MS ? RETRY_MS : part < RETRY_MIN_MS ? RETRY_MIN_MS : part;
+}
 
 /* ---- the canary: does the controller take this certificate? */
 
@@ -229,7 +237,7 @@ static void renewal_free(struct wf_renewal *r)
 static void failed(struct wf_renewal *r, const char *why)
 {
     wf_log_warn("the certificate is not renewed: %s", why);
-    r->endpoint->renew_at = wf_now_wall_ms() + RETRY_MS;
+    r->endpoint->renew_at = wf_now_wall_ms() + retry_ms(r->endpoint);
     renewal_free(r);
 }
 
@@ -492,6 +500,8 @@ static weft_err renew_now(const char *identity, bool new_key, const struct wf_fo
         .identity = &id, .trust = trust, .new_key = key, .foreign = foreign};
     err = wf_renew(&config, &chain, NULL, why);
     bool changed = false;
+    if (!wf_span_equal(pki_trust_bundle(trust), wf_span_of(id.bundle.data, id.bundle.len)))
+        (void)pki_identity_repin(id.path, pki_trust_bundle(trust), NULL); /* whatever comes */
     if (err == WEFT_OK)
         err = pki_identity_take_bundle(&id, pki_trust_bundle(trust), &changed, why);
     if (err == WEFT_OK)

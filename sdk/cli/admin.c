@@ -11,6 +11,8 @@
 
 #define NOTE_PAGES_MAX 8u /* a note is not worth more of them */
 #define TOKEN_LIFE_MAX_MS (30ull * 86400000ull)
+#define LIFE_MIN_MS 300000ull
+#define LIFE_MAX_MS (366ull * 86400000ull)
 
 const struct wf_option cli_no_options[] = {{NULL, WF_OPTION_FLAG, NULL, NULL}};
 
@@ -72,6 +74,20 @@ static weft_err put_token_life(json_t *args, const struct wf_call_line *line, wf
         err = wf_fail(why, WEFT_EUSAGE, "--token-life: at %s", ms < 1000 ? "least 1s" : "most 30d");
     if (err == WEFT_OK)
         json_object_set_new(args, "token_life_s", json_integer((json_int_t)(ms / 1000)));
+    return err;
+}
+
+static weft_err put_life(json_t *args, const struct wf_call_line *line, wf_why *why)
+{
+    unsigned long long ms;
+    if (wf_line_text(line, "life") == NULL)
+        return WEFT_OK;
+    weft_err err = wf_line_duration(line, "life", 0, &ms, why);
+    if (err == WEFT_OK && (ms < LIFE_MIN_MS || ms > LIFE_MAX_MS))
+        err =
+            wf_fail(why, WEFT_EUSAGE, "--life: at %s", ms < LIFE_MIN_MS ? "least 5m" : "most 366d");
+    if (err == WEFT_OK)
+        json_object_set_new(args, "life_s", json_integer((json_int_t)(ms / 1000)));
     return err;
 }
 
@@ -218,12 +234,28 @@ static weft_err run_identity_create(const struct wf_call_line *line, wf_why *why
     put_list(args, line, "roles", "roles", false);
     cli_put_text(args, line, "enroll", "enroll");
     cli_put_text(args, line, "ca", "ca");
+    weft_err err = put_life(args, line, why);
+    if (err != WEFT_OK) {
+        json_decref(args);
+        return err;
+    }
     return call_for_token(line, args, why);
 }
 
 static weft_err run_token(const struct wf_call_line *line, wf_why *why)
 {
     return call_for_token(line, json_pack("{s:s}", "name", wf_line_arg(line, 0)), why);
+}
+
+static weft_err run_router_create(const struct wf_call_line *line, wf_why *why)
+{
+    json_t *args = json_pack("{s:s}", "name", wf_line_arg(line, 0));
+    weft_err err = put_life(args, line, why);
+    if (err != WEFT_OK) {
+        json_decref(args);
+        return err;
+    }
+    return call_for_token(line, args, why);
 }
 
 static weft_err run_thing(const struct wf_call_line *line, wf_why *why)
@@ -234,7 +266,7 @@ static weft_err run_thing(const struct wf_call_line *line, wf_why *why)
     cli_put_text(args, line, "rename", "new_name");
     weft_err err = strncmp(wf_line_command(line), "service", 7) == 0
                        ? cli_put_limits(args, line, why)
-                       : WEFT_OK;
+                       : put_life(args, line, why);
     if (err != WEFT_OK) {
         json_decref(args);
         return err;
@@ -243,7 +275,7 @@ static weft_err run_thing(const struct wf_call_line *line, wf_why *why)
         json_decref(args);
         return wf_fail(why, WEFT_EUSAGE, "nothing to change: give --roles%s or --rename",
                        strncmp(wf_line_command(line), "service", 7) == 0 ? ", --mode, a limit"
-                                                                         : "");
+                                                                         : ", --life");
     }
     return call_and_print(line, args, why);
 }
@@ -413,6 +445,10 @@ static weft_err run_share(const struct wf_call_line *line, wf_why *why)
 
 /* ---- the table */
 
+#define LIFE_ROW                                                                                   \
+    {                                                                                              \
+        "life", WF_OPTION_TEXT, "TIME", "how long a certificate lasts, 5m to 366d (90d)"           \
+    }
 #define LIMIT_ROWS                                                                                 \
     {"max-sessions", WF_OPTION_TEXT, "N", "live sessions at one host; 0: any number"},             \
         {"max-sessions-per-identity", WF_OPTION_TEXT, "N", "of one dialer at one host"},           \
@@ -430,6 +466,14 @@ static const struct wf_option identity_create[] = {
     {"ca", WF_OPTION_TEXT, "NAME", "with ottca: the authority of its certificate, see ca add"},
     {"token-out", WF_OPTION_TEXT, "FILE", "write the one-time token here instead of stdout"},
     {"token-life", WF_OPTION_TEXT, "TIME", "how long the token can be redeemed, such as 24h"},
+    LIFE_ROW,
+    CLI_DRY_ROW,
+    CLI_JSON_ROW,
+    CLI_END_ROW};
+static const struct wf_option router_create[] = {
+    {"token-out", WF_OPTION_TEXT, "FILE", "write the one-time token here instead of stdout"},
+    {"token-life", WF_OPTION_TEXT, "TIME", "how long the token can be redeemed, such as 24h"},
+    LIFE_ROW,
     CLI_DRY_ROW,
     CLI_JSON_ROW,
     CLI_END_ROW};
@@ -441,6 +485,7 @@ static const struct wf_option token_only[] = {
     CLI_END_ROW};
 static const struct wf_option identity_update[] = {
     {"roles", WF_OPTION_TEXT, "A,B", "the role attributes from now on"},
+    LIFE_ROW,
     {"rename", WF_OPTION_TEXT, "NAME", "a new name"},
     CLI_DRY_ROW,
     CLI_JSON_ROW,
@@ -518,7 +563,7 @@ const struct wf_command cli_admin_commands[] = {
      run_identity_create},
     LIST("identity", "all identities"),
     SHOW("identity show", "one identity"),
-    {"identity update", "NAME", "changes roles or name",
+    {"identity update", "NAME", "changes roles, the life of certificates, or name",
      "weft identity update ci-bot --roles ci,prod", identity_update, 1, 1, run_thing},
     NAMED("identity disable", "cuts an identity everywhere, until it is enabled"),
     NAMED("identity enable", "lets a disabled identity back in"),
@@ -550,7 +595,7 @@ const struct wf_command cli_admin_commands[] = {
     {"explain", "IDENTITY SERVICE", "may it dial, and which rule decided: exit 0 yes, 3 no",
      "weft explain ci-bot jenkins", explain_options, 2, 2, run_explain},
     {"router create", "NAME", "a router and its one-time token",
-     "weft router create r1 --token-out r1.jwt", token_only, 1, 1, run_token},
+     "weft router create r1 --token-out r1.jwt", router_create, 1, 1, run_router_create},
     LIST("router", "all routers"),
     SHOW("router show", "one router"),
     NAMED("router disable", "expels a router, until it is enabled"),

@@ -167,6 +167,7 @@ def _(fabric):
     api.call("openapi", expect=200)
     check(api.raw("GET", "/v1/openapi.json").json == DOCUMENT, "what is served is not the document")
     api.call("status", expect=200)
+    api.call("rotation.status", expect=200)
     check(len(api.call("login", body={}, expect=200).json["token"]) == 43)
     for noun, body in {
         "identity": {"roles": ["#ci", "prod"]},

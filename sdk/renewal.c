@@ -216,7 +216,8 @@ struct wf_renewal {
         copy;         /* owned: the worker's alone; counts of keys are no business of two threads */
     pki_chain *chain; /* owned */
     bool changes_key;
-    pki_key *key;        /* owned; the new one, or NULL */
+    bool is_owed; /* key and chain are the file's; the renewal that we were told of comes after */
+    pki_key *key; /* owned; the new one, or NULL */
     struct wf_wait wait; /* for grants that pin both keys */
     struct canary canary;
     weft_err err;
@@ -278,7 +279,12 @@ static void on_canary(void *arg, weft_err err, const char *why)
     }
     r->chain = NULL;
     r->key = NULL;
+    if (r->is_owed) {
+        e->renew_told = true;
+        e->renew_at = wf_now_wall_ms();
+    }
     renewal_free(r);
+    wf_house_by(e, wf_now_mono_ms() + 1);
     e->renewals++;
     wf_log_info("the certificate was renewed");
     wf_endpoint_event(e, WEFT_EVENT_RENEWED, WEFT_OK, "the certificate was renewed");
@@ -364,6 +370,44 @@ static bool take_from_file(weft_endpoint *e, uint64_t now)
     return taken;
 }
 
+/*
+ * Whether the file holds another key by now (weft renew --new-key): then that
+ * one is taken, once grants pin it, instead of ours being written over it.
+ */
+static bool take_key_from_file(weft_endpoint *e, uint64_t now)
+{
+    struct pki_identity file;
+    struct pki_subject self;
+    struct wf_renewal *r = NULL;
+    pki_pin ours;
+    if (e->identity.path == NULL)
+        return false;
+    pki_identity_init(&file);
+    pki_key_pin(e->identity.key, &ours);
+    if (pki_identity_load(e->identity.path, &file, NULL) == WEFT_OK && file.key != NULL &&
+        check(e, file.chain, now, &self, NULL) == WEFT_OK && !pki_pin_equal(&self.pin, &ours) &&
+        self.not_before > e->self.not_before)
+        r = calloc(1, sizeof *r);
+    if (r != NULL) {
+        r->endpoint = e;
+        wf_list_init(&r->wait.node);
+        pki_identity_init(&r->copy);
+        r->key = file.key;
+        r->chain = file.chain;
+        file.key = NULL;
+        file.chain = NULL;
+        r->wait.done = on_both;
+        r->is_owed = e->renew_told;
+        e->renewal = r;
+        e->renew_at = now + RETRY_MS;
+        weft_err err = wf_controller_fetch(e, NULL, &r->wait, WF_CALL_MS);
+        if (err != WEFT_OK)
+            failed(r, weft_err_sentence((int)err));
+    }
+    pki_identity_fini(&file);
+    return r != NULL;
+}
+
 void wf_renewal_repin(weft_endpoint *e)
 {
     wf_span bundle = pki_trust_bundle(e->trust);
@@ -393,7 +437,8 @@ void wf_renewal_told(weft_endpoint *e, uint64_t spread_ms)
 
 void wf_renewal_look(weft_endpoint *e, uint64_t now)
 {
-    if (now < e->renew_at || e->renewal != NULL || (!e->renew_told && take_from_file(e, now)))
+    if (now < e->renew_at || e->renewal != NULL || take_key_from_file(e, now) ||
+        (!e->renew_told && take_from_file(e, now)))
         return;
     struct wf_renewal *r = calloc(1, sizeof *r);
     e->renew_at = now + RETRY_MS;

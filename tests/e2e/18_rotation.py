@@ -2,18 +2,24 @@
 """Authorities and keys rotated under live sessions: who follows, who is behind, and what --finish takes away."""
 
 import json
+import os
+import shutil
 import threading
 import time
 
 from e2e import (
-    OK, Fabric, Tcp, check, echo, main, saw, socket, step, until,
+    CREDENTIAL, OK, Fabric, Tcp, check, echo, main, saw, socket, step, until,
 )  # fmt: skip
+
+
+CROWD = 200 if os.environ.get("WEFT_FULL") else 6
 
 
 class Session:
     """One connection through a proxy that echoes without a pause; counts, and never forgives."""
 
-    def __init__(self, port):
+    def __init__(self, port, pause=0.005):
+        self.pause = pause
         self.socket = socket.create_connection(("127.0.0.1", port), 20)
         self.socket.settimeout(30)
         self.bytes, self.failed, self.over = 0, None, False
@@ -34,7 +40,7 @@ class Session:
                 check(got == line, "other bytes came back")
                 self.bytes += len(line)
                 number += 1
-                time.sleep(0.005)
+                time.sleep(self.pause)
         except Exception as e:  # noqa: BLE001
             self.failed = repr(e)
 
@@ -155,6 +161,55 @@ def _(fabric):
     fabric.start_controller()
     fabric.all_follow("early")
     fine(fabric, "after an offline rotation")
+
+
+@step("a crowd rotates while each of it has a session")
+def _(fabric):
+    check(fabric.rotate("--finish", "--force").code == OK, "finish the offline one")
+    fabric.admin("allow", "role:crowd", "dial", "raw")
+    files, sessions, dials, failed, over = [], [], [0], [], []
+    for i in range(CROWD):
+        token = fabric.path(f"crowd-{i}.jwt")
+        fabric.admin("identity", "create", f"crowd-{i}", "--roles", "crowd", "--token-out", token)
+        files.append(fabric.enroll(token))
+        _, port = fabric.proxy("raw", files[-1], name=f"crowd-{i}")
+        sessions.append(Session(port, 0.05))
+
+    def dial():
+        while not over:
+            answer = fabric.dials(files[dials[0] % CROWD])
+            dials[0] += 1
+            if answer.code != OK:
+                failed.append(answer)
+
+    dialer = threading.Thread(target=dial, daemon=True)
+    dialer.start()
+    try:
+        check(fabric.rotate("--what", "identities,policy").code == OK, "rotate")
+        old = fabric.path("old.json")
+        changed = renewed = 0
+        for i, file in enumerate(files):
+            if i % 3 == 0:
+                if i == 0:
+                    shutil.copy(file, old)
+                answer = fabric.weft("renew", "--new-key", "--identity", file)
+                changed += 1
+            else:
+                answer = fabric.weft("renew", "--identity", file)
+                renewed += 1
+            check(answer.code == OK, answer)
+        fabric.all_follow("early")
+    finally:
+        over.append(True)
+        dialer.join(60)
+    total = sum(session.end() for session in sessions)
+    check(not failed, f"{len(failed)} of {dials[0]} dials failed:", failed[:1])
+    saw(f"{CROWD} identities, {CROWD} sessions: {renewed} renewed, {changed} changed their key, all followed an "
+        f"authority and a policy key; {dials[0]} dials, 0 failed; {total} bytes echoed, 0 lost")
+    answer = fabric.weft("renew", "--retire", "--identity", files[0])
+    check(answer.code == OK, answer)
+    check(fabric.dials(files[0]).code == OK, "the new key dials")
+    until("the old key's end", lambda: fabric.dials(old).code == CREDENTIAL, 10, 0.3)
 
 
 @step("not one byte was lost")

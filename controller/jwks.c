@@ -88,7 +88,9 @@ static weft_err transfer(struct fetch *f, CURL *curl, char *text)
         curl_easy_setopt(curl, CURLOPT_XFERINFODATA, f) != CURLE_OK ||
         curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes) != CURLE_OK ||
         curl_easy_setopt(curl, CURLOPT_WRITEDATA, f) != CURLE_OK ||
-        (ca.len > 0 && curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &ca) != CURLE_OK))
+        /* These authorities instead of the system's, not beside them. */
+        (ca.len > 0 && (curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &ca) != CURLE_OK ||
+                        curl_easy_setopt(curl, CURLOPT_CAPATH, NULL) != CURLE_OK)))
         return wf_fail(&f->why, WEFT_EINTERNAL, "the request can't be made");
     code = curl_easy_perform(curl);
     if (code != CURLE_OK)

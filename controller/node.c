@@ -154,6 +154,15 @@ weft_err node_create(struct call *call, struct store_node *node, uint64_t token_
     return call_fail(call, err, node_word(node->kind), node->name);
 }
 
+static weft_err take_later(void *arg, const struct store_key *key)
+{
+    uint64_t *until = arg;
+
+    if (key->not_after > *until)
+        *until = key->not_after;
+    return WEFT_OK;
+}
+
 /* The floor that refuses this node everywhere, if it has anything that could be refused. */
 static weft_err cut(struct call *call, const struct store_node *node)
 {
@@ -170,7 +179,10 @@ static weft_err cut(struct call *call, const struct store_node *node)
         err = store_issued_end(call->c->home.store, &node->id, &grants);
     if (err != WEFT_OK || !node->enrolled)
         return err;
-    floor.expires = node->expires;
+    floor.expires = node->expires; /* of the newest certificate: an older one may end later */
+    err = store_key_each(call->c->home.store, &node->id, call->now, take_later, &floor.expires);
+    if (err != WEFT_OK)
+        return err;
     if (grants > floor.expires)
         floor.expires = grants;
     if (node->member_expires > floor.expires)

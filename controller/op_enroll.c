@@ -112,8 +112,9 @@ static weft_err put_enroll_result(struct call *call, const struct store_node *no
     return err;
 }
 
-/* Whether this key may be certified for this subject. */
-static weft_err key_is_free(struct call *call, const pki_pin *pin, const wf_id *subject)
+/* Whether this key may be certified for this subject; *before is its row, if it has one. */
+static weft_err key_is_free(struct call *call, const pki_pin *pin, const wf_id *subject,
+                            struct store_key *before)
 {
     struct store_key key;
     weft_err err = store_key_get(call->c->home.store, pin, &key);
@@ -127,6 +128,7 @@ static weft_err key_is_free(struct call *call, const pki_pin *pin, const wf_id *
     if (!wf_id_equal(&key.subject, subject))
         return wf_fail(&call->why, WEFT_ECREDENTIAL,
                        "this key is another's already; make a new one");
+    *before = key;
     return WEFT_OK;
 }
 
@@ -151,9 +153,12 @@ static weft_err withdraw_older_keys(struct call *call, const wf_id *subject, con
     const struct home *home = &call->c->home;
     struct outdated old = {.count = 0};
     struct store_floor floors[16];
-    size_t count = 0;
-    weft_err err = store_key_each(home->store, subject, call->now, note_key, &old);
+    size_t count;
+    weft_err err;
 
+again:
+    old.count = count = 0;
+    err = store_key_each(home->store, subject, call->now, note_key, &old);
     for (size_t i = 0; err == WEFT_OK && i < old.count; i++) {
         if (pki_pin_equal(&old.keys[i].pin, kept))
             continue;
@@ -168,6 +173,8 @@ static weft_err withdraw_older_keys(struct call *call, const wf_id *subject, con
     }
     if (err == WEFT_OK && count > 0)
         err = floors_raise(home, &call->c->turn, floors, count, call->now);
+    if (err == WEFT_OK && count > 0 && old.count == sizeof old.keys / sizeof *old.keys)
+        goto again; /* there may be more; the dead ones aren't told again */
     return err;
 }
 
@@ -183,23 +190,25 @@ weft_err enroll_certify(struct call *call, struct store_node *node, wf_span spki
                         pki_chain **out)
 {
     const struct home *home = &call->c->home;
-    struct store_key key = {.subject = node->id};
+    struct store_key key = {.subject = node->id}, before = {.not_after = 0};
     uint64_t from;
     pki_chain *chain = NULL;
     weft_err err;
 
     pki_pin_of_spki(spki, &key.pin);
-    err = key_is_free(call, &key.pin, &node->id);
+    err = key_is_free(call, &key.pin, &node->id, &before);
     if (err == WEFT_OK)
         err = issue_leaf(home, node, spki, call->now, until, &chain, &call->why);
     if (err != WEFT_OK)
         return err;
     pki_chain_validity(chain, &from, &key.not_after);
     note_certificate(call, node, &key.pin);
-    err = store_key_put(home->store, &key);
     node->enrolled = true;
     node->pin = key.pin;
     node->expires = key.not_after;
+    if (before.not_after > key.not_after)
+        key.not_after = before.not_after; /* an earlier certificate that ends later */
+    err = store_key_put(home->store, &key);
     if (err == WEFT_OK)
         err = follow_certified(home, node->kind, &node->id);
     if (err == WEFT_OK)

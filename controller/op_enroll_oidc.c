@@ -149,7 +149,7 @@ weft_err enroll_by_oidc(struct enrolling *e)
     struct store_issuer issuer;
     struct store_node node;
     char name[WF_NAME_MAX + 1];
-    uint8_t both[WF_ID_LEN + 32], digest[32];
+    uint8_t both[32 + 32], digest[32];
     pki_jwt *jwt = NULL;
     weft_err err = store_issuer_get(s, &e->token.id, &issuer);
 
@@ -162,8 +162,10 @@ weft_err enroll_by_oidc(struct enrolling *e)
         err = claims_hold(&issuer, jwt, &call->why, &call->logged);
     if (err != WEFT_OK)
         goto out;
-    memcpy(both, issuer.id.b, WF_ID_LEN);
-    pki_jwt_digest(jwt, both + WF_ID_LEN);
+    /* By its name: two rows of one issuer, or one that was made anew, take a token once together.
+     */
+    pki_sha256(issuer.issuer, strlen(issuer.issuer), both);
+    pki_jwt_digest(jwt, both + 32);
     pki_sha256(both, sizeof both, digest);
     err = store_presented_get(s, digest, &seen);
     if (err != WEFT_ENOTFOUND) {

@@ -77,7 +77,9 @@ static weft_err path_of(const char *dir, const char *source, char **out, wf_why 
     name = behind(source, file_is);
     if (name == NULL)
         name = behind(source, passphrase_is);
-    assert(name != NULL);
+    if (name == NULL)
+        return wf_fail(why, WEFT_ECREDENTIAL, "%s/" HOME_LOCK " names no source of its seal key",
+                       dir);
     *out = name[0] == '/' ? strdup(name) : home_path(dir, name, "");
     return *out == NULL ? no_memory(why) : WEFT_OK;
 }

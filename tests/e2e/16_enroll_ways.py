@@ -269,6 +269,15 @@ def _(f):
     check(len(rows) == 2 and len(set(rows)) == 2, rows)
     done = f.join("job3.json", token)
     check(done.code == CREDENTIAL and "presented" in done.error, done)
+    f.admin(
+        "oidc", "add", "twin", "--issuer", ISSUER, "--audience", "weft", "--jwks", f.path("jwks.json"), "--claim",
+        "repository == acme/shop", "--name-template", "twin-{run_id}", "--token-out", f.path("twin.jwt"),
+    )  # fmt: skip
+    words = ("enroll", f.path("twin.jwt"), "--oidc-token", "-", "--out")
+    done = f.weft(*words, f.path("job4.json"), stdin=token.encode())
+    check(done.code == CREDENTIAL and "presented" in done.error, "by the same issuer under another name:", done)
+    check(f.weft(*words, f.path("job5.json"), stdin=f.token().encode()).code == OK, "the twin takes no token at all")
+    f.admin("oidc", "remove", "twin")
 
 
 @step("tokens that don't hold are refused, each with its reason")

@@ -82,9 +82,15 @@ class Stage(Fabric):
 
 
 def commands(help_text):
-    """The words of each command that a help lists."""
+    """The words of each command that a help lists, under whichever of its titles."""
     out = []
-    for line in help_text.split("\ncommands\n")[1].split("\n\n")[0].splitlines():
+    listing = False
+    for line in help_text.splitlines():
+        if not line.startswith("  "):
+            listing = line.startswith("commands")
+            continue
+        if not listing:
+            continue
         words = []
         for word in line[2:].split("  ")[0].split():
             if not re.fullmatch(r"[a-z][a-z-]*", word) or word in ("dial|bind",):

@@ -153,7 +153,9 @@ def _(fabric):
 
 @step("an older backup runs again, and what was withdrawn after it stays withdrawn")
 def _(fabric):
+    there = fabric.routers["r1"].said().count("the controller is there")
     fabric.start_controller()
+    until("the router to come back", lambda: fabric.routers["r1"].said().count("the controller is there") > there, 45)
     done = fabric.post("web", "/", fabric.dialer, "--data", "x")
     check(done.code == OK, done)
     done = fabric.backup("wednesday")

@@ -3,6 +3,9 @@
 #include "proto/wire/scan.h"
 #include "proto/wire/weft.pb-c.h"
 #include "tests/helpers/test.h"
+#include "tests/wire/sample.h"
+#include <stdio.h>
+#include <string.h>
 
 #define SCAN(message, text)                                                                        \
     wf_scan(&weft__wire__##message##__descriptor, (const uint8_t *)(text), sizeof(text) - 1, NULL)
@@ -85,6 +88,61 @@ static void a_fault_deep_inside_is_found(void **state)
     assert_int_equal(SCAN(control, "\x3a\x0a\x0a\x08\x0a\x06\x0a\x01x\x0a\x01x"), WEFT_EPROTO);
 }
 
+/* One field alone: its tag with this wire type, and what follows. */
+static weft_err scan_field(const struct sample *s, const ProtobufCFieldDescriptor *f, unsigned type,
+                           const char *rest, size_t len)
+{
+    uint8_t bytes[32];
+    size_t n = 0;
+    uint32_t tag = f->id << 3 | type;
+
+    for (; tag > 127; tag >>= 7)
+        bytes[n++] = (uint8_t)(tag | 0x80);
+    bytes[n++] = (uint8_t)tag;
+    memcpy(bytes + n, rest, len);
+    return wf_scan(s->message->descriptor, bytes, n + len, NULL);
+}
+
+static void every_field_of_every_message_has_its_wire_type_and_a_length_that_can_be(void **state)
+{
+    static const struct {
+        unsigned type;
+        const char *rest;
+        size_t len;
+    } forms[] = {{0, "\x01", 1}, {1, "\1\2\3\4\5\6\7\10", 8}, {5, "\1\2\3\4", 4}};
+    static const struct {
+        const char *rest;
+        size_t len;
+    } lengths[] = {{"\x02x", 2},
+                   {"\xff\xff\xff\xff\x07x", 6},
+                   {"\x80\x80\x80\x80\x08x", 6},
+                   {"\xff\xff\xff\xff\x0fx", 6},
+                   {"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01x", 11}};
+    unsigned fields = 0;
+
+    (void)state;
+    for (size_t i = 0; i < sample_count; i++) {
+        const ProtobufCMessageDescriptor *d = samples[i].message->descriptor;
+
+        for (unsigned k = 0; k < d->n_fields; k++, fields++) {
+            const ProtobufCFieldDescriptor *f = &d->fields[k];
+            bool is_number = f->type != PROTOBUF_C_TYPE_BYTES &&
+                             f->type != PROTOBUF_C_TYPE_STRING &&
+                             f->type != PROTOBUF_C_TYPE_MESSAGE;
+
+            for (size_t n = is_number ? 1 : 0; n < sizeof forms / sizeof forms[0]; n++)
+                if (scan_field(&samples[i], f, forms[n].type, forms[n].rest, forms[n].len) !=
+                    WEFT_EPROTO)
+                    fail_msg("%s.%s passes with wire type %u", d->name, f->name, forms[n].type);
+            for (size_t n = 0; n < sizeof lengths / sizeof lengths[0]; n++)
+                if (scan_field(&samples[i], f, 2, lengths[n].rest, lengths[n].len) != WEFT_EPROTO)
+                    fail_msg("%s.%s passes with impossible length %zu", d->name, f->name, n);
+        }
+    }
+    printf("%u fields of %zu messages\n", fields, sample_count);
+    assert_true(fields > 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -96,6 +154,7 @@ int main(void)
         cmocka_unit_test(a_known_field_of_another_wire_type_is_refused),
         cmocka_unit_test(an_unknown_field_of_each_wire_type_is_passed_over),
         cmocka_unit_test(a_fault_deep_inside_is_found),
+        cmocka_unit_test(every_field_of_every_message_has_its_wire_type_and_a_length_that_can_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

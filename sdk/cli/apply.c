@@ -8,6 +8,7 @@
  * which happens whole or not at all.
  */
 #include "sdk/cli/apply.h"
+#include "proto/base/clock.h"
 #include "proto/base/file.h"
 #include "proto/base/text.h"
 #include <stdio.h>
@@ -134,11 +135,39 @@ static json_t *as_argument(json_t *value, enum apply_shape shape)
 
 static json_t *as_compared(json_t *value, enum apply_shape shape)
 {
-    if (shape == TEXT)
+    if (shape == TEXT || shape == DURATION)
         return json_incref(value);
     if (shape != LIMITS)
         return apply_set(value);
     return value != NULL ? json_incref(value) : json_object();
+}
+
+/* As it is typed: of seconds the largest unit that they are a whole number of. */
+static json_t *as_shown(json_t *value, enum apply_shape shape)
+{
+    static const struct {
+        json_int_t seconds;
+        char unit;
+    } units[] = {{86400, 'd'}, {3600, 'h'}, {60, 'm'}, {1, 's'}};
+    json_int_t n = json_integer_value(value);
+    size_t i = 0;
+    if (shape != DURATION || !json_is_integer(value))
+        return json_incref(value);
+    while (n % units[i].seconds != 0)
+        i++;
+    return json_sprintf("%lld%c", (long long)(n / units[i].seconds), units[i].unit);
+}
+
+/* Of something that isn't there yet: this is what it would have anyway. */
+static bool says_nothing(const json_t *value, const struct apply_field *field)
+{
+    uint64_t ms = 0;
+    if (field->shape == TEXT)
+        return false;
+    if (field->shape == DURATION)
+        return wf_duration_parse(field->fallback, &ms) == WEFT_OK &&
+               (uint64_t)json_integer_value(value) == ms / 1000;
+    return json_array_size(value) + json_object_size(value) == 0;
 }
 
 static weft_err compare(struct apply *a, enum apply_noun noun, const char *name,
@@ -150,22 +179,25 @@ static weft_err compare(struct apply *a, enum apply_noun noun, const char *name,
     if (existing == NULL && (change = add_change(a, noun, '+', name, line)) == NULL)
         return WEFT_ENOMEM;
     for (const struct apply_field *f = apply_kinds[noun].fields; f->name != NULL; f++) {
-        json_t *new = json_object_get(wanted, f->name), *old = json_object_get(existing, f->name);
+        json_t *new = json_object_get(wanted, f->name);
+        const char *key = f->key != NULL ? f->key : f->name;
+        json_t *old = json_object_get(existing, key);
         json_t *was = as_compared(old, f->shape);
         if (existing == NULL || !json_equal(was, new)) {
             if (change == NULL && (change = add_change(a, noun, '~', name, line)) == NULL) {
                 json_decref(was);
                 return WEFT_ENOMEM;
             }
-            json_object_set_new(change->args, f->name, as_argument(new, f->shape));
-            if (existing == NULL && (json_array_size(new) + json_object_size(new) == 0) &&
-                f->shape != TEXT) { /* nothing to say of it */
-                json_object_del(change->args, f->name);
+            json_object_set_new(change->args, key, as_argument(new, f->shape));
+            if (existing == NULL && says_nothing(new, f)) { /* nothing to say of it */
+                json_object_del(change->args, key);
                 json_decref(was);
                 continue;
             }
             json_object_set_new(change->shown, f->name,
-                                json_pack("[O?,O]", existing != NULL ? was : NULL, new));
+                                json_pack("[o?,o]",
+                                          existing != NULL ? as_shown(was, f->shape) : NULL,
+                                          as_shown(new, f->shape)));
         }
         json_decref(was);
     }

@@ -17,12 +17,15 @@ enum apply_shape {
     ROLES,     /* the same, of attributes */
     SELECTORS, /* the same, of roles and names as a policy writes them */
     LIMITS,    /* a map of whole numbers */
+    DURATION,  /* typed as "30d"; a whole number of seconds, as the controller has it */
 };
 
 struct apply_field {
     const char *name;
     enum apply_shape shape;
-    const char *fallback; /* TEXT: what it means to leave it out; NULL: it has to be there */
+    const char
+        *fallback;   /* TEXT, DURATION: what it means to leave it out; NULL: it has to be there */
+    const char *key; /* the controller's name for it; NULL: the same */
 };
 
 struct apply_kind {

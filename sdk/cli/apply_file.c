@@ -1,3 +1,4 @@
+#include "proto/base/clock.h"
 #include "proto/base/text.h"
 #include "sdk/cli/apply.h"
 #include <stdlib.h>
@@ -7,18 +8,21 @@
 #define FILE_NODES_MAX 4000000u
 
 const char *const apply_limits[] = {"sessions", "sessions_per_identity", "idle", "max_age", NULL};
-static const struct apply_field identity_fields[] = {{"roles", ROLES, ""}, {NULL, TEXT, NULL}};
-static const struct apply_field service_fields[] = {
-    {"roles", ROLES, ""}, {"mode", TEXT, "stream"}, {"limits", LIMITS, ""}, {NULL, TEXT, NULL}};
-static const struct apply_field policy_fields[] = {{"type", TEXT, NULL},
-                                                   {"identity_roles", SELECTORS, ""},
-                                                   {"service_roles", SELECTORS, ""},
-                                                   {"semantic", TEXT, "anyOf"},
-                                                   {"windows", TEXTS, ""},
-                                                   {"sources", TEXTS, ""},
-                                                   {"os", TEXTS, ""},
-                                                   {"os_version_min", TEXTS, ""},
-                                                   {NULL, TEXT, NULL}};
+static const struct apply_field identity_fields[] = {
+    {"roles", ROLES, "", NULL}, {"life", DURATION, "90d", "life_s"}, {NULL, TEXT, NULL, NULL}};
+static const struct apply_field service_fields[] = {{"roles", ROLES, "", NULL},
+                                                    {"mode", TEXT, "stream", NULL},
+                                                    {"limits", LIMITS, "", NULL},
+                                                    {NULL, TEXT, NULL, NULL}};
+static const struct apply_field policy_fields[] = {{"type", TEXT, NULL, NULL},
+                                                   {"identity_roles", SELECTORS, "", NULL},
+                                                   {"service_roles", SELECTORS, "", NULL},
+                                                   {"semantic", TEXT, "anyOf", NULL},
+                                                   {"windows", TEXTS, "", NULL},
+                                                   {"sources", TEXTS, "", NULL},
+                                                   {"os", TEXTS, "", NULL},
+                                                   {"os_version_min", TEXTS, "", NULL},
+                                                   {NULL, TEXT, NULL, NULL}};
 
 const struct apply_kind apply_kinds[NOUNS] = {
     {"identity", "identities", "identity.list", "identity.create", "identity.update",
@@ -111,6 +115,22 @@ static weft_err read_limits(const wf_yaml *node, json_t **out, wf_why *why)
     return err;
 }
 
+static weft_err read_duration(const wf_yaml *map, const struct apply_field *field, json_t **out,
+                              wf_why *why)
+{
+    const char *text = field->fallback;
+    uint64_t ms = 0;
+    weft_err err = wf_yaml_text(map, field->name, false, &text, why);
+    if (err != WEFT_OK)
+        return err;
+    if (wf_duration_parse(text, &ms) != WEFT_OK || ms == 0 || ms % 1000 != 0)
+        return wf_yaml_fail(wf_yaml_get(map, field->name), why,
+                            "\"%s\" must be a time such as 12h or 30d, in whole seconds",
+                            field->name);
+    *out = json_integer((json_int_t)(ms / 1000));
+    return WEFT_OK;
+}
+
 static weft_err read_thing(struct apply_file *a, enum apply_noun noun, const wf_yaml *map,
                            wf_why *why)
 {
@@ -137,6 +157,12 @@ static weft_err read_thing(struct apply_file *a, enum apply_noun noun, const wf_
     for (const struct apply_field *f = apply_kinds[noun].fields; err == WEFT_OK && f->name != NULL;
          f++) {
         const wf_yaml *node = wf_yaml_get(map, f->name);
+        if (f->shape == DURATION) {
+            err = read_duration(map, f, &list, why);
+            if (err == WEFT_OK)
+                json_object_set_new(thing, f->name, list);
+            continue;
+        }
         if (f->shape != TEXT) {
             list = NULL;
             if (node != NULL)

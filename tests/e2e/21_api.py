@@ -588,6 +588,27 @@ def _(fabric):
     fabric.admin("identity", "show", "plain")  # outside of the prefix nothing is touched
 
 
+@step("weft apply sets how long an identity's certificates last, and shows it as it is typed")
+def _(fabric):
+    short = "prefix: life-\nidentities:\n  - name: life-a\n    life: 30d\n  - name: life-b\n"
+    file = fabric.write("life.yaml", short)
+    made = fabric.admin("apply", "-f", file)
+    check(made.out.splitlines() == ["+ identity life-a life: 30d", "+ identity life-b"], made)
+    check("no changes" in fabric.admin("apply", "-f", file).err)
+    lives = lambda name: json.loads(fabric.admin("identity", "show", name, "--json").out)["life_s"]  # noqa: E731
+    check((lives("life-a"), lives("life-b")) == (30 * 86400, 90 * 86400))
+    fabric.write("life.yaml", short.replace("    life: 30d\n", "").replace("life-b\n", "life-b\n    life: 90m\n"))
+    done = fabric.admin("apply", "-f", file)
+    check(done.out.splitlines() == ["~ identity life-a life: 30d -> 90d", "~ identity life-b life: 90d -> 90m"], done)
+    check((lives("life-a"), lives("life-b")) == (90 * 86400, 5400))
+    check("no changes" in fabric.admin("apply", "-f", file).err)
+    for life in ("soon", "0", "1500ms"):
+        done = fabric.weft("apply", "-f", fabric.write("bad.yaml", f"identities:\n  - name: a\n    life: {life}\n"), "--identity", fabric.admin_file)
+        check(done.code == USAGE and 'bad.yaml:3: "life" must be a time' in done.error, life, done)
+    done = fabric.weft("apply", "-f", fabric.write("bad.yaml", "identities:\n  - name: a\n    life: 1m\n"), "--identity", fabric.admin_file)
+    check(done.code != 0 and "bad.yaml:2: identity 'a': argument 'life_s'" in done.err, done)
+
+
 @step("weft apply names line and field of what it refuses, and does the rest")
 def _(fabric):
     for text, words in {

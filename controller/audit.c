@@ -16,7 +16,7 @@ static const char *const kinds[] = {
     [AUDIT_RENEW] = "renew",     [AUDIT_GRANTS] = "grants",     [AUDIT_FLOORS] = "floors",
     [AUDIT_REFUSED] = "refused", [AUDIT_LEFT_OUT] = "left-out", [AUDIT_START] = "start",
     [AUDIT_STOP] = "stop",       [AUDIT_BEHIND] = "log.behind", [AUDIT_LEARNED] = "learned",
-    [AUDIT_LOCAL] = "local",
+    [AUDIT_LOCAL] = "local",     [AUDIT_ROTATION] = "rotation",
 };
 
 /* Arguments whose values are kept. Of any other only the name is: it may be a secret. */

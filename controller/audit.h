@@ -27,9 +27,10 @@ enum audit_kind {
     AUDIT_LEFT_OUT, /* refused calls that have no entry of their own: count */
     AUDIT_START,
     AUDIT_STOP,
-    AUDIT_BEHIND,  /* a router remembers a longer log: this store is an old copy */
-    AUDIT_LEARNED, /* a restored store took revocations back from a router */
-    AUDIT_LOCAL,   /* a command at the controller's own machine */
+    AUDIT_BEHIND,   /* a router remembers a longer log: this store is an old copy */
+    AUDIT_LEARNED,  /* a restored store took revocations back from a router */
+    AUDIT_LOCAL,    /* a command at the controller's own machine */
+    AUDIT_ROTATION, /* authorities and keys that `rotate-ca` made or ended were taken up */
 };
 
 /* All texts may be NULL, are cut to a bound and made printable. */

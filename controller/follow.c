@@ -246,10 +246,16 @@ static weft_err look_at(void *arg, const struct store_node *node)
 weft_err follow_status(const struct home *home, uint64_t now, struct json_t **out, size_t *behind)
 {
     struct behind b = {.home = home, .now = now, .items = json_array()};
+    uint64_t tokens = 0;
+    pki_pin signer;
     size_t n[4];
     weft_err err = rotation_overlap(home, n);
 
     pki_key_pin(home->policy, &b.policy);
+    pki_key_pin(home->enrollment, &signer);
+    /* Without an overlap the older key's are void already. */
+    if (err == WEFT_OK && n[3] > 1)
+        err = store_token_count_others(home->store, &signer, now, &tokens);
     if (err == WEFT_OK)
         err = store_node_each(home->store, PKI_ROUTER, NULL, look_at, &b);
     if (err == WEFT_OK)
@@ -259,10 +265,11 @@ weft_err follow_status(const struct home *home, uint64_t now, struct json_t **ou
         return err;
     }
     *behind = b.count;
-    *out = json_pack("{sI sb sb s{sI sI sI sI} sI so}", "bundle_version",
+    *out = json_pack("{sI sb sb s{sI sI sI sI} sI sI so}", "bundle_version",
                      (json_int_t)pki_trust_version(home->trust), "taking_up", home->is_switching,
                      "unfinished", n[0] + n[1] + n[2] + n[3] > 4, "keys", "roots", (json_int_t)n[0],
                      "policy", (json_int_t)n[1], "audit", (json_int_t)n[2], "enrollment",
-                     (json_int_t)n[3], "behind_count", (json_int_t)b.count, "behind", b.items);
+                     (json_int_t)n[3], "tokens_to_void", (json_int_t)tokens, "behind_count",
+                     (json_int_t)b.count, "behind", b.items);
     return *out == NULL ? WEFT_ENOMEM : WEFT_OK;
 }

@@ -77,6 +77,7 @@ weft_err issue_token(const struct home *home, const struct store_node *node, uin
     if (err != WEFT_OK)
         return err;
     *row = (struct store_token){.kind = node->kind, .subject = node->id, .expires = token.expiry};
+    pki_key_pin(home->enrollment, &row->signer);
     pki_sha256(token.jti.b, sizeof token.jti.b, row->hash);
     return WEFT_OK;
 }

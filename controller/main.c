@@ -354,6 +354,13 @@ static weft_err wake(const char *dir, const char *name, bool to_be_there, wf_why
     return err;
 }
 
+static uint64_t number_in(wf_buf *text, const char *key, uint64_t absent)
+{
+    const char *at = wf_buf_cstr(text) == NULL ? NULL : strstr(wf_buf_cstr(text), key);
+
+    return at == NULL ? absent : strtoull(at + strlen(key), NULL, 10);
+}
+
 /* The text of the status, and how many are behind; from the home, or from who runs on it. */
 static weft_err rotation_text(const char *dir, const char *seal_key, bool *is_live, wf_buf *out,
                               size_t *behind, wf_why *why)
@@ -375,10 +382,7 @@ static weft_err rotation_text(const char *dir, const char *seal_key, bool *is_li
         if (err == WEFT_OK)
             err = home_read(dir, HOME_ROTATION, "", false, out, why);
         if (err == WEFT_OK) {
-            const char *at =
-                wf_buf_cstr(out) == NULL ? NULL : strstr(wf_buf_cstr(out), "\"behind_count\":");
-
-            *behind = at == NULL ? 1 : strtoul(at + strlen("\"behind_count\":"), NULL, 10);
+            *behind = number_in(out, "\"behind_count\":", 1);
         }
     }
     free(path);
@@ -413,6 +417,7 @@ static weft_err read_line(const struct wf_call_line *line, struct rotation *rota
     rotation->passphrase_file = wf_line_text(line, "root-passphrase-file");
     rotation->seal_key = wf_line_text(line, "seal-key");
     rotation->finish = wf_line_flag(line, "finish");
+    rotation->forced = wf_line_flag(line, "force");
     *status = wf_line_flag(line, "status");
     if (err != WEFT_OK)
         return err;
@@ -458,19 +463,24 @@ static weft_err run_rotate(const struct wf_call_line *line, wf_why *why)
         printf("%s\n", wf_buf_cstr(&text));
         goto out;
     }
-    if (rotation.finish && behind > 0 && !wf_line_flag(line, "force")) {
+    if (rotation.finish && behind > 0 && !rotation.forced) {
         err = wf_fail(why, WEFT_ECONFLICT,
                       "%zu node%s not followed (rotate-ca --status names them); they would be cut "
                       "off: wait, have them renew, or say --force",
                       behind, behind == 1 ? " has" : "s have");
         goto out;
     }
+    if (rotation.finish)
+        rotation.tokens = number_in(&text, "\"tokens_to_void\":", 0);
     err = rotation_stage(&rotation, why);
     if (err == WEFT_OK)
         err = take_up(&rotation, is_live, why);
     if (err == WEFT_OK)
         printf("%s%s\n", rotation.finish ? "the older keys are out of the bundle" : "rotated",
                is_live ? "; the running controller has taken it up" : "");
+    if (err == WEFT_OK && rotation.tokens > 0)
+        printf("%llu enrollment token%s void: make new ones with `reissue`\n",
+               (unsigned long long)rotation.tokens, rotation.tokens == 1 ? " is" : "s are");
     if (err == WEFT_OK && !rotation.finish)
         printf("next: weft-controller rotate-ca --home %s --status, and --finish once all have "
                "followed\n",

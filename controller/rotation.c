@@ -14,6 +14,7 @@
 #include "controller/rotation.h"
 #include "controller/init.h"
 #include "controller/issue.h"
+#include "controller/rotated.h"
 #include "proto/base/clock.h"
 #include "proto/base/file.h"
 #include <assert.h>
@@ -46,6 +47,19 @@ unsigned rotation_what(const char *word)
         if (strcmp(words[i].word, word) == 0)
             return words[i].what;
     return 0;
+}
+
+void rotation_words(const struct rotation *rotation, char *out, size_t size)
+{
+    size_t len = 0;
+
+    snprintf(out, size, "%s%s", rotation->finish ? "--finish" : "",
+             rotation->finish && rotation->forced ? " --force" : "");
+    for (size_t i = 0; i < sizeof words / sizeof *words && len < size; i++) {
+        if (words[i].what == ROTATE_ALL || (rotation->what & words[i].what) == 0)
+            continue;
+        len += (size_t)snprintf(out + len, size - len, "%s%s", len > 0 ? "," : "", words[i].word);
+    }
 }
 
 /* ---- folders */
@@ -491,6 +505,8 @@ static weft_err make_ready(struct work *w, wf_why *why)
         err = w->asked->finish ? make_end(w, why) : make_all(w, why);
     if (err == WEFT_OK && w->is_changed)
         err = make_bundle(w, why);
+    if (err == WEFT_OK)
+        err = rotated_stage(w->asked, w->stage, w->body->version + w->is_changed, why);
     if (err == WEFT_OK)
         err = sync_folder(w->stage, why);
     if (err != WEFT_OK) {

@@ -26,11 +26,15 @@ struct rotation {
     const char *passphrase_file; /* NULL: the home's own */
     const char *seal_key;        /* as for home_open_sealed */
     unsigned what;
-    bool finish; /* what: nothing; takes the older keys out of the bundle */
+    bool finish;     /* what: nothing; takes the older keys out of the bundle */
+    bool forced;     /* who has not followed was not asked for */
+    uint64_t tokens; /* not redeemed, that finish voids */
 };
 
 /* "policy" and the like; 0: no such word. */
 unsigned rotation_what(const char *word);
+/* "identities,policy", "--finish --force": for the audit log; cut to size, at least 1. */
+void rotation_words(const struct rotation *rotation, char *out, size_t size);
 /*
  * Makes it ready. The caller holds the lock of DIR/rotate. WEFT_ECONFLICT: nothing to finish, or
  * too many unfinished; WEFT_EBUSY: one is ready already; WEFT_ECREDENTIAL: the passphrase.

@@ -17,6 +17,7 @@
 #include "controller/notice.h"
 #include "controller/operation.h"
 #include "controller/peer.h"
+#include "controller/rotated.h"
 #include "controller/view.h"
 #include "proto/base/clock.h"
 #include "proto/base/log.h"
@@ -346,6 +347,8 @@ static void on_settled(uv_timer_t *timer)
         err = store_begin(p->c.home.store);
     if (err == WEFT_OK)
         err = follow_resign(&p->c, wf_now_wall_ms());
+    if (err == WEFT_OK)
+        err = rotated_enter(&p->c.home, wf_now_wall_ms(), &why);
     if (err != WEFT_OK) {
         wf_log_error("the rotation can't be taken up, the older keys go on: %s",
                      why.text[0] != '\0' ? why.text : weft_err_sentence(err));
@@ -357,6 +360,7 @@ static void on_settled(uv_timer_t *timer)
         wf_log_error("the rotation can't be made durable: %s", why.text);
         return; /* the turn's own end says it again, and stops us */
     }
+    rotated_forget(&p->c.home);
     wf_log_info("the new authorities and keys are in use");
     for (wf_node *n = p->c.peers.next; n != &p->c.peers; n = n->next)
         wf_container_of(n, struct peer, node)->is_told = false;
@@ -449,9 +453,13 @@ weft_err controller_run(const struct controller_run *run, wf_why *why)
     if (err == WEFT_OK)
         err = controller_note(&p->c, AUDIT_START);
     if (err == WEFT_OK)
+        err = rotated_enter(&p->c.home, wf_now_wall_ms(), why);
+    if (err == WEFT_OK)
         err = controller_look_after(&p->c, wf_now_wall_ms(), &renewed);
     if (err == WEFT_OK)
         err = controller_end_turn_signed(&p->c, why);
+    if (err == WEFT_OK)
+        rotated_forget(&p->c.home);
     if (err != WEFT_OK)
         goto fail_loop;
     if (uv_loop_init(&p->loop) != 0) {

@@ -177,6 +177,7 @@ struct store_token {
     uint64_t expires;
     uint64_t redeemed; /* wall ms; 0: not yet */
     pki_pin pin;       /* redeemed: by this key */
+    pki_pin signer;    /* the enrollment key; only store_token_add looks at it */
 };
 
 weft_err store_token_add(store *s, const struct store_token *token);
@@ -190,6 +191,8 @@ weft_err store_token_redeem(store *s, const uint8_t hash[32], uint64_t now, cons
 weft_err store_token_chain(store *s, const uint8_t hash[32], wf_buf *chain_pem);
 /* Forgets the subject's tokens that nobody redeemed; a new one takes their place. */
 weft_err store_token_void(store *s, const wf_id *subject);
+/* How many that can be redeemed at this time were signed by another key than this one. */
+weft_err store_token_count_others(store *s, const pki_pin *signer, uint64_t now, uint64_t *out);
 /* Forgets tokens that expired before. */
 weft_err store_token_sweep(store *s, uint64_t before);
 

@@ -100,6 +100,7 @@ const char store_schema[] =
     "  kind INTEGER NOT NULL,"
     "  subject BLOB NOT NULL REFERENCES node ON DELETE CASCADE,"
     "  expires INTEGER NOT NULL,"
+    "  signer BLOB NOT NULL CHECK (length(signer) = 32),"
     "  redeemed INTEGER NOT NULL,"
     "  pin BLOB CHECK (pin IS NULL OR length(pin) = 32),"
     "  chain BLOB"

@@ -6,12 +6,13 @@
 weft_err store_token_add(store *s, const struct store_token *token)
 {
     struct sqlite3_stmt *st = store_sql(s, "INSERT INTO token (hash, kind, subject, expires,"
-                                           " redeemed) VALUES (?1, ?2, ?3, ?4, 0)");
+                                           " signer, redeemed) VALUES (?1, ?2, ?3, ?4, ?5, 0)");
 
     store_bind_blob(st, 1, token->hash, sizeof token->hash);
     store_bind_u64(st, 2, token->kind);
     store_bind_id(st, 3, &token->subject);
     store_bind_u64(st, 4, token->expires);
+    store_bind_blob(st, 5, token->signer.b, sizeof token->signer.b);
     return store_run(s, st, NULL);
 }
 
@@ -74,6 +75,20 @@ weft_err store_token_void(store *s, const wf_id *subject)
 
     store_bind_id(st, 1, subject);
     return store_run(s, st, NULL);
+}
+
+weft_err store_token_count_others(store *s, const pki_pin *signer, uint64_t now, uint64_t *out)
+{
+    struct sqlite3_stmt *st = store_sql(s, "SELECT count(*) FROM token WHERE redeemed = 0"
+                                           " AND expires > ?1 AND signer <> ?2");
+    weft_err err;
+
+    store_bind_u64(st, 1, now);
+    store_bind_blob(st, 2, signer->b, sizeof signer->b);
+    err = store_step(s, st);
+    if (err == WEFT_OK)
+        *out = store_u64(st, 0);
+    return store_done(st, err);
 }
 
 weft_err store_token_sweep(store *s, uint64_t before)

@@ -3,6 +3,7 @@
  * who has not followed is known; a node's two keys are pinned together.
  */
 #include "controller/follow.h"
+#include "controller/rotated.h"
 #include "controller/rotation.h"
 #include "desk.h"
 #include "proto/base/clock.h"
@@ -366,6 +367,110 @@ static void a_token_made_before_three_rotations_still_enrolls(void **state)
     node_fini(&n);
 }
 
+/* ---- the entry in the audit log */
+
+static void take_up_entries(void)
+{
+    assert_int_equal(store_begin(d.c.home.store), WEFT_OK);
+    assert_int_equal(rotated_enter(&d.c.home, wf_now_wall_ms(), &why), WEFT_OK);
+    assert_int_equal(controller_end_turn(&d.c, &why), WEFT_OK);
+}
+
+static weft_err gather(void *arg, uint64_t seq, wf_span event, const uint8_t leaf[32])
+{
+    json_t *all = arg, *entry = json_loadb((const char *)event.data, event.len, 0, NULL);
+
+    (void)seq;
+    (void)leaf;
+    assert_non_null(entry);
+    if (strcmp(json_string_value(json_object_get(entry, "event")), "rotation") == 0)
+        json_array_append(all, entry);
+    json_decref(entry);
+    return WEFT_OK;
+}
+
+/* The entries about rotations; the caller's. */
+static json_t *entries(void)
+{
+    json_t *out = json_array();
+
+    assert_int_equal(store_audit_each(d.c.home.store, 1, gather, out), WEFT_OK);
+    return out;
+}
+
+static void is_entry(const json_t *all, size_t i, const char *what, int version, int count)
+{
+    const json_t *entry = json_array_get(all, i);
+
+    assert_string_equal(json_string_value(json_object_get(entry, "what")), what);
+    assert_string_equal(json_string_value(json_object_get(entry, "operation")), "rotate-ca");
+    assert_int_equal(json_integer_value(json_object_get(entry, "version")), version);
+    assert_int_equal(json_integer_value(json_object_get(entry, "count")), count);
+}
+
+static void each_rotation_is_entered_once_though_nobody_ran_and_the_file_stayed(void **state)
+{
+    const struct rotation end = {.dir = d.folder.home, .finish = true, .forced = true, .tokens = 3};
+    bool switched;
+    json_t *all;
+
+    (void)state;
+    rotate(ROTATE_IDENTITIES | ROTATE_POLICY);
+    rotate(ROTATE_ROUTERS); /* no key of the bundle: it stays as it is */
+    take_up_entries();
+    take_up_entries(); /* as after a death before the file was removed */
+    assert_int_equal(rotation_stage(&end, &why), WEFT_OK);
+    assert_int_equal(home_switch(d.folder.home, &switched, &why), WEFT_OK);
+    take_up_entries();
+    rotated_forget(&d.c.home);
+    take_up_entries();
+    all = entries();
+    assert_int_equal(json_array_size(all), 3);
+    is_entry(all, 0, "identities,policy", 2, 0);
+    is_entry(all, 1, "routers", 2, 0);
+    is_entry(all, 2, "--finish --force", 3, 3);
+    json_decref(all);
+}
+
+static json_int_t tokens_to_void(void)
+{
+    json_t *status;
+    json_int_t n;
+
+    desk_do(&d, "rotation.status", "{}");
+    status = desk_json(&d);
+    n = json_integer_value(json_object_get(status, "tokens_to_void"));
+    json_decref(status);
+    return n;
+}
+
+static void finish_is_told_of_the_tokens_that_can_still_be_redeemed_and_that_it_voids(void **state)
+{
+    struct node n = {NULL}, other = {NULL};
+    char used[WF_TOKEN_MAX], early[WF_TOKEN_MAX];
+
+    (void)state;
+    desk_do(&d, "identity.create", "{\"name\":\"used\"}");
+    snprintf(used, sizeof used, "%s", desk_text(&d, "token"));
+    desk_do(&d, "identity.create", "{\"name\":\"early\"}");
+    snprintf(early, sizeof early, "%s", desk_text(&d, "token"));
+    desk_do(&d, "identity.create", "{\"name\":\"brief\",\"token_life_s\":60}");
+    assert_int_equal(tokens_to_void(), 0);
+    rotate(ROTATE_ENROLLMENT);
+    desk_do(&d, "identity.create", "{\"name\":\"late\"}");
+    assert_int_equal(tokens_to_void(), 3);
+    assert_int_equal(desk_enroll(&d, used, &n), WEFT_OK);
+    assert_int_equal(tokens_to_void(), 2);
+    d.now = wf_now_wall_ms() + 61000;
+    assert_int_equal(tokens_to_void(), 1);
+    d.now = 0;
+    node_fini(&n);
+    rotate(0);
+    assert_int_equal(tokens_to_void(), 0);
+    assert_int_equal(desk_enroll(&d, early, &other), WEFT_ECREDENTIAL);
+    node_fini(&other);
+}
+
 /* ---- two keys of one node */
 
 static void two_keys_are_pinned_until_the_older_one_is_retired(void **state)
@@ -418,6 +523,12 @@ int main(void)
                                         open_desk, close_desk),
         cmocka_unit_test_setup_teardown(a_token_made_before_three_rotations_still_enrolls,
                                         open_desk, close_desk),
+        cmocka_unit_test_setup_teardown(
+            each_rotation_is_entered_once_though_nobody_ran_and_the_file_stayed, open_desk,
+            close_desk),
+        cmocka_unit_test_setup_teardown(
+            finish_is_told_of_the_tokens_that_can_still_be_redeemed_and_that_it_voids, open_desk,
+            close_desk),
         cmocka_unit_test_setup_teardown(two_keys_are_pinned_until_the_older_one_is_retired,
                                         open_desk, close_desk),
     };

@@ -163,9 +163,29 @@ def _(fabric):
     fine(fabric, "after an offline rotation")
 
 
-@step("a crowd rotates while each of it has a session")
+@step("--finish says how many tokens it voids; the audit log has each rotation, the offline one too")
 def _(fabric):
     check(fabric.rotate("--finish", "--force").code == OK, "finish the offline one")
+    token = fabric.path("voided.jwt")
+    fabric.admin("identity", "create", "voided", "--token-out", token)
+    check(fabric.rotate("--what", "enrollment").code == OK, "the enrollment key")
+    until("the new key", lambda: not fabric.status()["taking_up"])
+    answer = fabric.rotate("--finish", "--force")
+    check(answer.code == OK and "1 enrollment token is void" in answer.out, answer)
+    check(fabric.weft("enroll", token, "--out", fabric.path("voided.json")).code == CREDENTIAL, "it is void")
+    until("it to be taken up", lambda: not fabric.status()["taking_up"])
+    tail = fabric.admin("audit", "tail", "--n", "200", "--json").out
+    rows = [json.loads(line) for line in tail.splitlines()]
+    rows = [(row["what"], row["version"], row.get("count", 0)) for row in rows if row["event"] == "rotation"]
+    saw(rows)
+    check([what for what, _, _ in rows] == [
+        "identities,routers,controllers,policy,audit,enrollment", "--finish --force", "root", "--finish --force",
+        "identities,policy", "--finish --force", "enrollment", "--finish --force"], rows)  # fmt: skip
+    check([version for _, version, _ in rows] == list(range(2, 10)) and rows[-1][2] == 1, rows)
+
+
+@step("a crowd rotates while each of it has a session")
+def _(fabric):
     fabric.admin("allow", "role:crowd", "dial", "raw")
     files, sessions, dials, failed, over = [], [], [0], [], []
     for i in range(CROWD):

@@ -587,10 +587,12 @@ void peers_dial(struct router *router)
             members_find(&router->members, router->trust, &info->router, now) == NULL)
             continue;
         peer = find_dialed(router, &info->router);
-        if (peer == NULL)
+        if (peer == NULL) {
             dial_member(router, member);
-        else
-            wf_uplink_set_addresses(peer->uplink, info->addresses, info->address_count);
+            continue;
+        }
+        wf_uplink_set_addresses(peer->uplink, info->addresses, info->address_count);
+        wf_uplink_set_pins(peer->uplink, info->pins, info->pin_count);
     }
 }
 

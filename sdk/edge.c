@@ -570,6 +570,7 @@ void wf_edge_set_router(wf_edge *edge, const struct pki_member *router)
     assert(wf_id_equal(&edge->router.router, &router->router));
     edge->router = *router;
     wf_uplink_set_addresses(edge->uplink, router->addresses, router->address_count);
+    wf_uplink_set_pins(edge->uplink, router->pins, router->pin_count);
 }
 
 const struct pki_member *wf_edge_router(const wf_edge *edge)

@@ -429,6 +429,20 @@ void wf_uplink_set_addresses(wf_uplink *uplink, const wf_address *addresses, siz
     uplink->address_next = 0;
 }
 
+void wf_uplink_set_pins(wf_uplink *uplink, const pki_pin *pins, size_t count)
+{
+    if (count == 0) /* would let in any key */
+        return;
+    pki_pin *copy = malloc(count * sizeof *copy);
+    if (copy == NULL)
+        return;
+    memcpy(copy, pins, count * sizeof *copy);
+    free(uplink->pins); /* an attempt that is under way has its own copy */
+    uplink->pins = copy;
+    uplink->config.peer_pins = copy;
+    uplink->config.peer_pin_count = count;
+}
+
 wf_link *wf_uplink_link(const wf_uplink *uplink)
 {
     return uplink->is_secured && wf_link_is_secured(uplink->link) ? uplink->link : NULL;

@@ -35,6 +35,11 @@ struct wf_uplink_config {
 weft_err wf_uplink_open(wf_net *net, const struct wf_uplink_config *config, wf_uplink **out);
 /* Changes where to dial from the next attempt on; copied. */
 void wf_uplink_set_addresses(wf_uplink *uplink, const wf_address *addresses, size_t count);
+/*
+ * Changes whose key is let in from the next attempt on: a peer that has changed
+ * its own; copied. A link that is up goes on. Without memory the old ones stay.
+ */
+void wf_uplink_set_pins(wf_uplink *uplink, const pki_pin *pins, size_t count);
 wf_link *wf_uplink_link(const wf_uplink *uplink); /* NULL unless secured */
 bool wf_uplink_is_up(const wf_uplink *uplink);
 /* Forgets the back-off and dials now, if it is down. */

@@ -237,4 +237,20 @@ def _(fabric):
     saw(f"{fabric.session.end()} bytes echoed by the one session")
 
 
+@step("a router that enrolled anew has another key: who ran all the while links with it again")
+def _(fabric):
+    at = f"127.0.0.1:{fabric.ports['r2']}"
+    fabric.routers["r2"].stop()
+    fabric.admin("router", "reissue", "r2", "--token-out", fabric.path("r2-again.jwt"))
+    fabric.must(
+        "weft-router", "enroll", fabric.path("r2-again.jwt"), "--home", fabric.path("r2-again"), "--listen", at,
+        "--advertise", at,
+    )  # fmt: skip
+    again = fabric.start("r2-again", "weft-router", "run", "--home", fabric.path("r2-again"))
+    until("r2 again", lambda: fabric.up(again, fabric.ports["r2"]))
+    until("r1 and r2 to link", lambda: "linked with router r1" in again.said(), 20, 0.3)
+    fabric.routers["r1"].stop()
+    until("a dial through r2 alone", lambda: fabric.dials().code == OK, 20, 0.3)
+
+
 main(Stage)

@@ -256,6 +256,40 @@ static void new_addresses_and_retry_now_end_the_waiting(void **state)
     close_uplink(&up);
 }
 
+static void a_key_that_the_peer_has_changed_is_let_in_once_it_is_told(void **state)
+{
+    struct bench *b = *state;
+    struct up up = {0};
+    bench_listen(b, NULL);
+    struct wf_uplink_config config = {
+        .link = bench_config(b, NULL),
+        .addresses = &b->address,
+        .address_count = 1,
+        .handler = &handler,
+        .arg = &up,
+    };
+    config.link.peer_pins = &b->ci.pin; /* not the router's */
+    config.link.peer_pin_count = 1;
+    up.bench = b;
+    assert_int_equal(wf_uplink_open(b->net, &config, &up.uplink), WEFT_OK);
+    bench_wait(b, 5000, up.down == 2);
+    assert_int_equal(up.err, WEFT_ECREDENTIAL);
+    wf_uplink_set_pins(up.uplink, &b->router.pin, 1);
+    bench_wait(b, 5000, up.up == 1);
+
+    /* Another key later: the link goes on, the next one isn't let in. */
+    wf_uplink_set_pins(up.uplink, &b->ci.pin, 1);
+    bench_run(b, 50);
+    assert_true(wf_uplink_is_up(up.uplink));
+    bench_wait(b, 5000, b->server.link != NULL && wf_link_is_up(b->server.link));
+    unsigned down = up.down;
+    wf_link_cut(b->server.link, WEFT_ECANCELED, "the router went away");
+    bench_wait(b, 5000, up.down == down + 2);
+    assert_int_equal(up.err, WEFT_ECREDENTIAL);
+    assert_int_equal(up.up, 1);
+    close_uplink(&up);
+}
+
 /* ---- calls */
 
 struct answer {
@@ -407,6 +441,7 @@ int main(void)
         T(a_link_that_stayed_up_a_moment_resets_the_back_off),
         T(a_peer_that_throws_us_out_is_not_stormed),
         T(new_addresses_and_retry_now_end_the_waiting),
+        T(a_key_that_the_peer_has_changed_is_let_in_once_it_is_told),
         T(a_call_waits_for_the_link),
         T(a_call_over_a_dead_uplink_ends_with_the_reason),
         T(a_call_times_out_while_the_first_attempt_hangs),

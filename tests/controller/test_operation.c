@@ -52,6 +52,39 @@ static void every_row_takes_its_own_callers_and_no_others(void **state)
     node_fini(&router);
 }
 
+/* weft-renew/1 is the one way in for a leaf that has ended: what it opens is one row. */
+static void an_expired_certificate_may_renew_and_nothing_else(void **state)
+{
+    struct node plain, router = {NULL};
+    struct operation_row row;
+    unsigned denied = 0;
+
+    (void)state;
+    desk_identity(&d, "late", "[]", &plain);
+    desk_do(&d, "router.create", "{\"name\":\"late-r\"}");
+    assert_int_equal(desk_enroll(&d, desk_text(&d, "token"), &router), WEFT_OK);
+    d.now = wf_now_wall_ms() + WF_LEAF_LIFE_MS + WF_RENEW_GRACE_MS / 2;
+    for (size_t i = 0; (row = operation_row(i)).name != NULL; i++) {
+        const struct pki_subject *callers[] = {&plain.subject, &router.subject, &d.admin};
+
+        for (size_t k = 0; k < 3; k++) {
+            weft_err err = as(WHO_EXPIRED, callers[k], row.name);
+
+            if (strcmp(row.name, "renew") == 0) {
+                assert_false(is_denied(err)); /* what it says then, test_enrollment tells */
+            } else {
+                assert_true(is_denied(err));
+                denied++;
+            }
+        }
+    }
+    assert_in_range(denied, 3 * 34, 3 * 80);
+    assert_true(is_denied(as(WHO_EXPIRED, &d.admin, "no.such.row")));
+    d.now = 0;
+    node_fini(&plain);
+    node_fini(&router);
+}
+
 /* Over a link that was open before: nothing says that it is closed at once. */
 static void a_key_that_was_replaced_administers_nothing(void **state)
 {
@@ -447,6 +480,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_row_takes_its_own_callers_and_no_others),
+        cmocka_unit_test(an_expired_certificate_may_renew_and_nothing_else),
         cmocka_unit_test(a_key_that_was_replaced_administers_nothing),
         cmocka_unit_test(unknown_and_forbidden_sound_the_same),
         cmocka_unit_test(an_administrator_is_one_by_row_not_by_role),

@@ -619,8 +619,8 @@ static void who_asks_for_grants_without_end_is_told_to_wait(void **state)
     person_fini(&p);
 }
 
-/* The person's certificate again, ending in so many ms. */
-static void shorten_life(struct person *p, const struct served *s, uint64_t ms)
+/* The person's certificate again, of this time; nobody runs on the home. */
+static void reissue(struct person *p, const struct served *s, uint64_t from, uint64_t until)
 {
     struct home home;
     struct pki_leaf leaf = {.kind = PKI_IDENTITY,
@@ -633,8 +633,8 @@ static void shorten_life(struct person *p, const struct served *s, uint64_t ms)
     if (home_open(s->folder.home, &home, &why) != WEFT_OK)
         fail_msg("%s", why.text);
     leaf.domain = home.domain;
-    leaf.not_before = wf_now_wall_ms() - 60000;
-    leaf.not_after = wf_now_wall_ms() + ms;
+    leaf.not_before = from;
+    leaf.not_after = until;
     if (pki_ca_issue(home.identities, &leaf, &chain, &why) != WEFT_OK)
         fail_msg("%s", why.text);
     home_close(&home);
@@ -658,7 +658,7 @@ static void a_link_does_nothing_once_its_certificate_has_ended(void **state)
     person_enroll(&p, &served, &desk, "ending", "[]");
     line_close(&desk);
     served_stop(&served);
-    shorten_life(&p, &served, 4000);
+    reissue(&p, &served, wf_now_wall_ms() - 60000, wf_now_wall_ms() + 4000);
     end = wf_now_wall_ms() + 4000;
     served_start(&served);
     line_open(&desk, &hall, &served.address, admin.tls, admin.trust);
@@ -670,6 +670,56 @@ static void a_link_does_nothing_once_its_certificate_has_ended(void **state)
     hall_wait(&hall, 5000, line.closed);
     line_close(&line);
     person_fini(&p);
+}
+
+static void an_expired_certificate_comes_in_to_renew_alone_and_not_beyond_its_grace(void **state)
+{
+    static const char *const others[] = {
+        "grants", "retire", "holds", "sync", "status", "identity.list", "audit.consistency"};
+    const uint64_t now = wf_now_wall_ms();
+    struct person p, gone;
+    struct wf_renew_config config = {.identity = &p.identity};
+    struct line line;
+    pki_chain *chain = NULL;
+    wf_why why = {""};
+
+    (void)state;
+    person_enroll(&p, &served, &desk, "graced", "[]");
+    person_enroll(&gone, &served, &desk, "gone", "[]");
+    line_close(&desk);
+    served_stop(&served);
+    reissue(&p, &served, now - 40 * 86400000ull, now - WF_RENEW_GRACE_MS + 600000);
+    reissue(&gone, &served, now - 40 * 86400000ull, now - WF_RENEW_GRACE_MS - 600000);
+    served_start(&served);
+    line_open(&desk, &hall, &served.address, admin.tls, admin.trust);
+
+    memset(&line, 0, sizeof line);
+    line_dial(&line, &hall, &served.address, p.tls, PKI_ALPN_LINK);
+    hall_wait(&hall, 5000, line.up || line.closed);
+    assert_true(line.closed && !line.up); /* it is no node's any more */
+    line_close(&line);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        memset(&line, 0, sizeof line);
+        line_dial(&line, &hall, &served.address, p.tls, PKI_ALPN_RENEW);
+        hall_wait(&hall, 5000, line.up || line.closed);
+        assert_true(line.up);
+        assert_int_equal(line_call(&line, others[i], wf_span_of("", 0)), WEFT_EREFUSED);
+        line_close(&line);
+    }
+    if (wf_renew(&config, &chain, NULL, &why) != WEFT_OK)
+        fail_msg("%s", why.text);
+    pki_chain_free(chain);
+    chain = NULL;
+    config.identity = &gone.identity;
+    assert_int_not_equal(wf_renew(&config, &chain, NULL, &why), WEFT_OK);
+    assert_null(chain);
+    memset(&line, 0, sizeof line);
+    line_dial(&line, &hall, &served.address, gone.tls, PKI_ALPN_RENEW);
+    hall_wait(&hall, 5000, line.up || line.closed);
+    assert_true(line.closed && !line.up);
+    line_close(&line);
+    person_fini(&p);
+    person_fini(&gone);
 }
 
 static void a_certificate_is_renewed_over_the_wire(void **state)
@@ -830,6 +880,7 @@ int main(void)
         cmocka_unit_test(floors_are_told_once_to_a_link_that_asks_again_and_again),
         cmocka_unit_test(who_asks_for_grants_without_end_is_told_to_wait),
         cmocka_unit_test(a_link_does_nothing_once_its_certificate_has_ended),
+        cmocka_unit_test(an_expired_certificate_comes_in_to_renew_alone_and_not_beyond_its_grace),
         cmocka_unit_test(a_certificate_is_renewed_over_the_wire),
         cmocka_unit_test(a_session_is_listed_and_cut),
         cmocka_unit_test(killed_under_load_it_keeps_what_it_acknowledged),

@@ -417,6 +417,41 @@ static void a_bundle_that_forks_or_goes_back_is_not_taken(void **state)
     pki_trust_unref(other);
 }
 
+/* Who was away for long gets the newest alone: a root that it holds has to answer for that one. */
+static void a_bundle_that_skips_versions_needs_a_root_that_is_held_and_none_goes_back(void **state)
+{
+    struct world *w = *state;
+    struct authority stranger;
+    pki_trust *other;
+    wf_buf second, fifth, strange;
+    uint8_t digest[32], after[32];
+    bool changed;
+    authority_init(&stranger, "test.weft", w->a.now);
+    other = authority_trust(&stranger);
+    pki_trust_digest(w->trust, digest);
+    wf_buf_init(&strange, WF_BUNDLE_MAX);
+    authority_bundle(&stranger, 5, digest, &strange); /* names ours, signed by another root */
+    assert_int_equal(follow(w->trust, &strange, &changed), WEFT_ECREDENTIAL);
+    assert_false(changed);
+    assert_int_equal(pki_trust_version(w->trust), 1);
+
+    make_bundle(w, 2, w->trust, &second);
+    make_bundle(w, 5, other, &fifth); /* what it follows on was never seen here */
+    assert_int_equal(follow(w->trust, &fifth, &changed), WEFT_OK);
+    assert_true(changed);
+    pki_trust_digest(w->trust, digest);
+    assert_int_equal(follow(w->trust, &second, &changed), WEFT_OK); /* passed over */
+    assert_false(changed);
+    assert_int_equal(pki_trust_version(w->trust), 5);
+    pki_trust_digest(w->trust, after);
+    assert_memory_equal(digest, after, 32);
+    wf_buf_fini(&second);
+    wf_buf_fini(&fifth);
+    wf_buf_fini(&strange);
+    pki_trust_unref(other);
+    authority_fini(&stranger);
+}
+
 static void revocations_come_in_order_whatever_a_forwarder_adds(void **state)
 {
     struct world *w = *state;
@@ -633,6 +668,7 @@ int main(void)
         IN_WORLD(revocations_are_believed_from_the_policy_key_of_this_fabric_alone),
         IN_WORLD(bundles_follow_on_each_other_whatever_a_forwarder_makes_of_them),
         IN_WORLD(a_bundle_that_forks_or_goes_back_is_not_taken),
+        IN_WORLD(a_bundle_that_skips_versions_needs_a_root_that_is_held_and_none_goes_back),
         IN_WORLD(revocations_come_in_order_whatever_a_forwarder_adds),
         IN_WORLD(a_member_record_says_where_and_who_a_router_is),
         IN_WORLD(a_withdrawn_router_is_no_member),

@@ -390,6 +390,26 @@ weft_err home_read_signers(struct home *home, wf_why *why)
     return WEFT_OK;
 }
 
+weft_err home_read_leaf(struct home *home, wf_why *why)
+{
+    struct home fresh = *home;
+    weft_err err;
+
+    fresh.key = NULL;
+    fresh.chain = NULL;
+    err = read_leaf(&fresh, why);
+    if (err != WEFT_OK) {
+        pki_key_free(fresh.key);
+        pki_chain_free(fresh.chain);
+        return err;
+    }
+    pki_key_free(home->key);
+    pki_chain_free(home->chain);
+    home->key = fresh.key;
+    home->chain = fresh.chain;
+    return WEFT_OK;
+}
+
 weft_err home_read_keys(const char *dir, const char *seal_key, struct home *out, wf_why *why)
 {
     struct home h = {.lock = -1, .dir = strdup(dir)};

@@ -101,6 +101,11 @@ weft_err home_switch(const char *dir, bool *switched, wf_why *why);
 /* A running controller, after home_switch: the newer bundles. *first: where they begin in bundles.
  */
 weft_err home_read_bundles(struct home *home, size_t *first, wf_why *why);
+/*
+ * At once: our own leaf. It leads to a root that everybody holds before the bundle and after it,
+ * while the one that we had may lead to a root that the bundle has dropped.
+ */
+weft_err home_read_leaf(struct home *home, wf_why *why);
 /* And then, once they are told to all: the keys and authorities to sign with. */
 weft_err home_read_signers(struct home *home, wf_why *why);
 /*

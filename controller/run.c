@@ -379,6 +379,10 @@ static void on_reload(void *arg)
 
     if (err == WEFT_OK && switched)
         err = home_read_bundles(&p->c.home, &first, &why);
+    if (err == WEFT_OK && switched)
+        err = home_read_leaf(&p->c.home, &why);
+    if (err == WEFT_OK && switched)
+        err = pki_tls_ctx_replace(p->tls, p->c.home.key, p->c.home.chain, &why);
     if (err != WEFT_OK) {
         wf_log_error("the rotation can't be taken up: %s", why.text);
     } else if (switched) {

@@ -142,6 +142,9 @@ def _(fabric):
         check(fabric.weft("renew", "--identity", identity).code == OK, identity)
     check(fabric.rotate("--finish", "--force").code == OK, "finish the root")
     fine(fabric, "under the new root alone")
+    for _ in range(20):  # at no moment is there a controller that an administrator's file doesn't believe
+        fabric.admin("identity", "show", "early")
+        time.sleep(0.15)
     status = fabric.status()
     check(status["bundle_version"] == 5 and not status["unfinished"], status)
 

@@ -78,7 +78,7 @@ def _(f):
         refused(f, USAGE, f"options come after the command: weft {command[0]} --identity FILE", "weft", *d, *command)
     refused(f, USAGE, 'the service\'s name "we b"', "weft", "post", "we b", "/", *d)
     refused(f, USAGE, "--token-life: at most 30d", "weft", "identity", "create", "x", "--token-life", "31d", *f.as_admin)
-    refused(f, USAGE, "give --roles or --rename", "weft", "identity", "update", "web-dialer", *f.as_admin)
+    refused(f, USAGE, "give --roles, --life or --rename", "weft", "identity", "update", "web-dialer", *f.as_admin)
     refused(f, USAGE, "give --roles, --mode, a limit or --rename", "weft", "service", "update", "web", *f.as_admin)
     refused(f, USAGE, "--type dial or bind is needed", "weft", "policy", "create", "p", *f.as_admin)
     refused(f, USAGE, "nothing to change", "weft", "policy", "update", "web-dial", *f.as_admin)

@@ -51,6 +51,19 @@ weft_err issue_leaf(const struct home *home, const struct store_node *node, wf_s
     return pki_ca_issue(ca, &leaf, out, why);
 }
 
+/* What every token says of the fabric and of where its controller is. */
+static void name_fabric(const struct home *home, struct pki_token *token)
+{
+    memcpy(token->issuer, home->domain, strlen(home->domain) + 1);
+    memcpy(token->controllers, home->addresses, sizeof token->controllers);
+    token->controller_count = home->address_count;
+    memcpy(token->bundle, home->bundle_digest, sizeof token->bundle);
+    pki_spiffe_text(home->domain, token->kind, &token->id, token->subject);
+    pki_chain_pin(home->chain, &token->server_pins[token->server_pin_count++]);
+    if (home->has_next)
+        token->server_pins[token->server_pin_count++] = home->next_pin;
+}
+
 weft_err issue_token(const struct home *home, const struct store_node *node, uint64_t now,
                      uint64_t life_ms, struct store_token *row, wf_buf *jwt)
 {
@@ -60,19 +73,11 @@ weft_err issue_token(const struct home *home, const struct store_node *node, uin
         .jti = wf_id_random(),
         .expiry = now + life_ms,
         .method = node->enroll,
-        .controller_count = home->address_count,
-        .server_pin_count = 1,
     };
     weft_err err;
 
-    memcpy(token.issuer, home->domain, strlen(home->domain) + 1);
     memcpy(token.name, node->name, sizeof token.name);
-    memcpy(token.controllers, home->addresses, sizeof token.controllers);
-    memcpy(token.bundle, home->bundle_digest, sizeof token.bundle);
-    pki_spiffe_text(home->domain, node->kind, &node->id, token.subject);
-    pki_chain_pin(home->chain, &token.server_pins[0]);
-    if (home->has_next)
-        token.server_pins[token.server_pin_count++] = home->next_pin;
+    name_fabric(home, &token);
     err = pki_token_make(home->enrollment, &token, jwt);
     if (err != WEFT_OK)
         return err;
@@ -85,21 +90,10 @@ weft_err issue_token(const struct home *home, const struct store_node *node, uin
 weft_err issue_join_token(const struct home *home, enum pki_enroll_method method, const wf_id *id,
                           const char *name, uint64_t expiry, wf_buf *jwt)
 {
-    struct pki_token token = {
-        .kind = PKI_IDENTITY,
-        .id = *id,
-        .expiry = expiry,
-        .method = method,
-        .controller_count = home->address_count,
-        .server_pin_count = 1,
-    };
+    struct pki_token token = {.kind = PKI_IDENTITY, .id = *id, .expiry = expiry, .method = method};
 
-    memcpy(token.issuer, home->domain, strlen(home->domain) + 1);
     memcpy(token.name, name, strlen(name) + 1);
-    memcpy(token.controllers, home->addresses, sizeof token.controllers);
-    memcpy(token.bundle, home->bundle_digest, sizeof token.bundle);
-    pki_spiffe_text(home->domain, PKI_IDENTITY, id, token.subject);
-    pki_chain_pin(home->chain, &token.server_pins[0]);
+    name_fabric(home, &token);
     return pki_token_make(home->enrollment, &token, jwt);
 }
 

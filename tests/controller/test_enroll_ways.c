@@ -215,6 +215,24 @@ static void a_token_of_one_method_takes_no_other_proof(void **state)
     desk_do(&d, "ca.remove", "{\"name\":\"only\"}");
 }
 
+static void a_join_token_pins_the_controllers_next_key_too(void **state)
+{
+    struct pki_token token;
+    const char *text;
+    wf_why why = {""};
+
+    (void)state;
+    add_authority("pinned");
+    assert_int_equal(show_key("pinned", ca_key), WEFT_OK);
+    desk_do(&d, "ca.token", "{\"name\":\"pinned\"}");
+    text = desk_text(&d, "token");
+    assert_non_null(text);
+    assert_int_equal(pki_token_read(text, strlen(text), &token, &why), WEFT_OK);
+    assert_int_equal(token.server_pin_count, 2);
+    assert_true(pki_pin_equal(&token.server_pins[1], &d.c.home.next_pin));
+    desk_do(&d, "ca.remove", "{\"name\":\"pinned\"}");
+}
+
 static void a_dry_run_hands_out_no_join_token(void **state)
 {
     (void)state;
@@ -233,6 +251,7 @@ int main(void)
         cmocka_unit_test(an_authority_vouches_only_between_verify_and_remove),
         cmocka_unit_test(a_foreign_proof_is_for_one_channel_token_and_key),
         cmocka_unit_test(a_token_of_one_method_takes_no_other_proof),
+        cmocka_unit_test(a_join_token_pins_the_controllers_next_key_too),
         cmocka_unit_test(a_dry_run_hands_out_no_join_token),
     };
     return cmocka_run_group_tests(tests, open_authority_and_desk, close_authority_and_desk);

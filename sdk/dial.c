@@ -90,7 +90,7 @@ static void on_router(struct wf_wait *wait, weft_err err, const char *why)
         return;
     }
     /* The controller may know routers that we don't; nobody has been asked yet. */
-    if (!s->dial->fetched && s->endpoint->controller.is_up) {
+    if (!s->dial->fetched) {
         wf_stream_move(s, WF_STREAM_GRANT);
         s->dial->refused = err;
         (void)wf_fail(&s->dial->why, err, "%s", why);

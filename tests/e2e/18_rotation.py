@@ -257,6 +257,9 @@ def _(fabric):
     old.says("we are disabled or our key is revoked")
     old.stop()
     until("the tunneler to bind there", lambda: "bound on 2 routers" in fabric.tunneler.said()[before:], 20, 0.3)
+    fabric.routers["r1"].stop()  # the one that the dialer's files know rightly
+    answer = fabric.dials()
+    check(answer.code == OK and answer.out == "x", "a dial by files that know r2's old key:", answer)
 
 
 main(Stage)
